@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The submission dialogue (RFC 6409 over RFC 5321, 3207, 4954). Rules as in talk/pop3.h: every function suspends; 0 done,
+ * 1 the world said no (@no), negative errno. no->status is the three digits, no->code the enhanced code. */
+#pragma once
+
+#include "base/secret.h"
+#include "base/transcript.h"
+#include "proto/smtp.h"
+#include "wire/stream.h"
+
+typedef struct Smtp Smtp;
+
+/* Takes @stream, also on failure; reads the greeting. REPLY for 4yz/5yz, GARBAGE for another protocol. */
+int smtp_open(Smtp **ret, Stream *stream_take, Transcript *transcript, const char *label,
+              Outcome *no);
+Smtp *smtp_free(Smtp *smtp);
+DEFINE_CLEANUP(Smtp, smtp_free);
+
+const char *smtp_greeting(const Smtp *smtp);
+/* EHLO with an address literal of our own end (never the machine's name). */
+int smtp_ehlo(Smtp *smtp, Outcome *no);
+/* Learnt by the last EHLO, empty before; borrowed until the next one. */
+const SmtpExtensions *smtp_extensions(const Smtp *smtp);
+/* STARTTLS, handshake, EHLO again; NOT_OFFERED, REPLY with phase STARTTLS, INJECTED, HANDSHAKE, CERTIFICATE. */
+int smtp_start_tls(Smtp *smtp, Tls *tls, const TlsRequest *request, Certificate **ret_certificate,
+                   Outcome *no);
+/* "PLAIN", "LOGIN" or NULL: what smtp_login() will use. */
+const char *smtp_login_method(const Smtp *smtp);
+int smtp_login(Smtp *smtp, const char *user, const Secret *secret, bool allow_cleartext,
+               Outcome *no);
+/* MAIL, RCPT, RSET: may this sender send to itself? Nothing is sent. no->phase tells which was refused. */
+int smtp_check_sender(Smtp *smtp, const char *from, const char *to, Outcome *no);
+/* Sends one message: lines end in LF or CRLF in @message and go out as CRLF, dots stuffed. -EINVAL for bare CR or NUL.
+ * With phase DATA_END a connection that ended means: unknown whether it was taken. @ret_reply (may be NULL): the server's
+ * words behind 250, owned by the caller. */
+int smtp_send(Smtp *smtp, const char *from, const char *to, const char *message, size_t len,
+              char **ret_reply, Outcome *no);
+int smtp_quit(Smtp *smtp, Outcome *no);

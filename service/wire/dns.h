@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* DNS by c-ares on the loop. One resolver for the process; it notices changes of resolv.conf before each question.
+ * NXDOMAIN, no data, SERVFAIL, timeout and no resolver are five different outcomes. Search domains are never used. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/fiber.h"
+#include "wire/outcome.h"
+
+typedef struct Dns Dns;
+
+typedef struct DnsAddresses {
+        struct sockaddr_storage
+                addresses[LIMIT_ADDRESSES]; /* ports 0; RFC 6724-like order is made by dial */
+        unsigned n_addresses;
+        char *canonical; /* the name at the end of the CNAME chain, NULL when it is the name that was asked for */
+        DnsStatus a, aaaa; /* each family's own answer */
+} DnsAddresses;
+
+typedef struct DnsMx {
+        uint16_t preference;
+        char *host; /* "" is the null MX (RFC 7505) */
+} DnsMx;
+
+typedef struct DnsSrv {
+        uint16_t priority, weight, port;
+        char *target; /* "" means: decidedly not offered (RFC 2782) */
+} DnsSrv;
+
+typedef struct DnsRecords {
+        DnsMx *mx;   /* sorted by preference, then name */
+        DnsSrv *srv; /* sorted by priority, weight descending, target */
+        char **txt;  /* character-strings of one record joined */
+        unsigned n_mx, n_srv;
+} DnsRecords;
+
+typedef enum DnsType { DNS_MX, DNS_SRV, DNS_TXT } DnsType;
+
+/* @resolv_conf NULL: /etc/resolv.conf. Returns 0, -ENOMEM. */
+int dns_new(Dns **ret, const char *resolv_conf);
+Dns *dns_free(Dns *dns);
+DEFINE_CLEANUP(Dns, dns_free);
+
+/* A and AAAA at once; after the first has an answer the other is waited for 50 ms (RFC 8305 section 3). IP literals
+ * answer at once. @host must be ASCII (A-labels). At most LIMIT_DNS_USEC. Suspends.
+ * Returns 0 with at least one address; 1, @no has kind OUTCOME_DNS and the status; negative errno. */
+int dns_addresses(DnsAddresses **ret, Dns *dns, const char *host, Outcome *no);
+/* Suspends. Returns 0 with at least one record, 1 with @no, negative errno. */
+int dns_query(DnsRecords **ret, Dns *dns, const char *name, DnsType type, Outcome *no);
+
+DnsAddresses *dns_addresses_free(DnsAddresses *addresses);
+DEFINE_CLEANUP(DnsAddresses, dns_addresses_free);
+DnsRecords *dns_records_free(DnsRecords *records);
+DEFINE_CLEANUP(DnsRecords, dns_records_free);
+const char *dns_status_name(DnsStatus status);

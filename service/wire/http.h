@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* HTTPS by libcurl: GET of small documents. Resolved through wire/dns and pinned to allowed addresses, one handle for
+ * each request, no reuse, no environment, no cookies, no decoding; redirects are followed by us: HTTPS to HTTPS,
+ * LIMIT_REDIRECTS, port 443, no IP literals. */
+#pragma once
+
+#include "wire/address.h"
+#include "wire/dns.h"
+
+typedef struct Http Http;
+
+typedef struct HttpResponse {
+        char *body; /* NUL-terminated, at most LIMIT_DOCUMENT octets */
+        size_t body_len;
+        char *content_type; /* may be NULL */
+        char *url;          /* where it finally came from */
+        unsigned n_redirects;
+} HttpResponse;
+
+/* @ca_file NULL: the system's. @dns is borrowed and must outlive it. */
+int http_new(Http **ret, Dns *dns, const char *ca_file);
+Http *http_free(Http *http);
+DEFINE_CLEANUP(Http, http_free);
+
+/* Only https:// URLs. At most LIMIT_HTTPS_USEC. Suspends.
+ * Returns 0 for a 200; 1 with @no (HTTP with the status, DNS, CONNECT, HANDSHAKE, CERTIFICATE, TIMEOUT, TOO_LONG, POLICY);
+ * -EINVAL for a URL that is not ours to ask; negative errno. */
+int http_get(HttpResponse **ret, Http *http, const char *url, unsigned policy, Outcome *no);
+HttpResponse *http_response_free(HttpResponse *response);
+DEFINE_CLEANUP(HttpResponse, http_response_free);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What all TLS connections of the process share: trust anchors, floor of versions, session tickets by host. */
+#pragma once
+
+#include "base/util.h"
+
+typedef struct Tls Tls;
+
+typedef struct TlsRequest {
+        const char *
+                host; /* the name the user approved: for SNI and for verification, A-labels; may be an IP literal */
+        const char *
+                approved_spki; /* hex SHA-256 of the one key accepted although it does not verify; NULL none */
+} TlsRequest;
+
+/* @ca_file NULL: the system's trust store. TLS 1.2 at least, security level 2, no common name fallback, no
+ * environment variables obeyed. Returns 0, -ENOMEM, -ENOENT or -EBADMSG (@ca_file cannot be read). */
+int tls_new(Tls **ret, const char *ca_file);
+Tls *tls_free(Tls *tls);
+DEFINE_CLEANUP(Tls, tls_free);
