@@ -349,11 +349,11 @@ class ScriptedServer:
 
     def __init__(self, listen=None, pki=None):
         self.listen = listen or (lambda port: socket.create_server(('127.0.0.1', port)))
-        self.pki, self.own_folder = pki, None
+        self.given_pki, self.own_folder = pki, None
         self.ports, self.open = {}, set()
         self.changed = threading.Condition()
         self.closing = threading.Event()
-        self.contexts = {}
+        self.contexts, self.pki_lock = {}, threading.Lock()
 
     def play(self, port, *dialogues):
         """Plays on @port (0: any): the first connection gets the first dialogue, and so on; the last one stays.
@@ -392,12 +392,18 @@ class ScriptedServer:
         entry = self.ports.pop(port)
         end_listening(entry['socket'])
 
-    def context(self, kind):
-        if kind not in self.contexts:
-            if not self.pki:
+    @property
+    def pki(self):
+        """The certificates: the lab's, or own ones for localhost and odd.example.test, made at first use."""
+        with self.pki_lock:
+            if not self.given_pki:
                 from .pki import Pki
                 self.own_folder = tempfile.TemporaryDirectory(prefix='waypost-scripted-')
-                self.pki = Pki(self.own_folder.name, ['localhost', 'odd.example.test'])
+                self.given_pki = Pki(self.own_folder.name, ['localhost', 'odd.example.test'])
+            return self.given_pki
+
+    def context(self, kind):
+        if kind not in self.contexts:
             self.contexts[kind] = self.pki.server_context(kind)
         return self.contexts[kind]
 
