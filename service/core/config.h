@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* waypost.conf and its drop-ins (INI by inih). An unknown section or key is a warning, a wrong value an error with file and
+ * line; later files win. */
+#pragma once
+
+#include "base/util.h"
+
+typedef struct Config {
+        /* [service] */
+        char *state_directory; /* database, key, mail */
+        int log_level;
+        /* [network] */
+        char *ca_file; /* NULL: the system's trust store */
+        bool allow_private; /* servers named by the user may be private even without approval; default false */
+        bool allow_local; /* loopback and link-local; default false, true with --user */
+        /* [limits] */
+        uint64_t accounts_per_uid, setups_per_uid, bytes_per_uid;
+        /* [fetch] */
+        uint64_t interval_usec;         /* default 10 min */
+        uint64_t interval_minimum_usec; /* default 1 min */
+        uint64_t backoff_maximum_usec;  /* default 1 h */
+        uint64_t
+                start_spread_usec; /* due accounts are spread over this at start; default: their interval */
+        uint64_t dialogues_per_host;
+        /* [verification] */
+        uint64_t verification_timeout_usec; /* until "not arrived"; default 3 min */
+        /* [discovery] */
+        bool guess, autoconfig, srv; /* sources that are on; default all */
+        bool user;                   /* waypostd --user; not from a file */
+} Config;
+
+/* Reads @path (NULL: SYSCONF_DIR/waypost.conf, may be absent; a named file must exist), then PATH.d/ *.conf in order of name.
+ * Durations are written "90s", "10min", "2h", sizes "10G". Returns 0, -EINVAL (logged with file and line), -errno. */
+int config_load(Config **ret, const char *path, bool user);
+Config *config_free(Config *config);
+DEFINE_CLEANUP(Config, config_free);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Delivery into a Maildir under the state directory, in the order of the design: tmp/NAME -> fsync files -> fsync tmp/ -> (commit
+ * "staged") -> rename into new/ -> fsync new/. The owner may read and move mail at once: root and tmp/ are ours alone, new/ and cur/
+ * are rwx for the owner by ACL, files 0660 (0600 would make the ACL's mask empty), parents 0711. Directory descriptors are held and every
+ * call is relative to them with O_NOFOLLOW: nothing in the owner's reach can make us write elsewhere. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/pool.h"
+
+typedef struct Maildir Maildir;
+
+/* Makes what is missing below @base (parents too: base/mail/UID/ID) and opens it. @owner gets the ACL unless it is our own uid. Blocking but
+ * short; on the loop. Returns 0, -EPERM, -ENOSPC, -EDQUOT, -errno. */
+int maildir_open(Maildir **ret, const char *location, uid_t owner);
+Maildir *maildir_free(Maildir *maildir);
+DEFINE_CLEANUP(Maildir, maildir_free);
+/* Removes the whole Maildir (used when an account is removed with its mail, and after a setup that was cancelled). Only what
+ * maildir_open() made or mail that lies in it; never follows links. Blocking: on a pool. */
+int maildir_remove(const char *location);
+
+/* File names: "<row>.waypost" in tmp/, "<created_usec>.W<row>.waypost" in new/, so that both follow from the row alone. */
+/* Opens tmp/NAME for writing, truncating one that a crash left. Returns the descriptor or -ENOSPC, -EDQUOT, -errno. */
+int maildir_create(Maildir *maildir, uint64_t row);
+/* Removes tmp/NAME; a missing one is fine. */
+int maildir_discard(Maildir *maildir, uint64_t row);
+/* fsync of all files, then of tmp/, on @pool as one job or several. Consumes the descriptors, also on failure. Suspends.
+ * Returns 0 when all is durable; else the first error, and none counts as written. */
+int maildir_sync_files(Maildir *maildir, Pool *pool, int *fds_take, size_t n);
+/* Renames each from tmp/ into new/ and fsyncs new/. A file that is no longer in tmp/ was delivered before (after a crash): fine.
+ * Suspends. */
+int maildir_deliver(Maildir *maildir, Pool *pool, const uint64_t *rows, size_t n);
+/* After a crash: removes every file in tmp/ whose row is not in @staged (sorted). Returns 0, -errno. */
+int maildir_clean(Maildir *maildir, const uint64_t *staged, size_t n_staged);

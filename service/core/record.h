@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is stored of an account, of a run and of a message: plain data, owned strings, no behaviour. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/secret.h"
+#include "base/util.h"
+#include "probe/endpoint.h"
+
+enum { ID_LEN = 16, ID_SIZE = 2 * ID_LEN + 1 }; /* random ids: 32 hex digits */
+
+typedef enum Keep {
+        KEEP_ON_SERVER, /* the default */
+        KEEP_NOT,       /* delete after the fetch is durable */
+} Keep;
+
+typedef struct AccountRecord {
+        char id[ID_SIZE];
+        uid_t uid;
+        char *user_name; /* of @uid when the account was made; a mismatch later blocks the account */
+        char *address, *display_name;
+        Endpoint incoming, outgoing; /* outgoing.host NULL: receive-only */
+        bool same_secret;            /* outgoing signs in with the incoming secret */
+        Keep keep;
+        uint64_t interval_usec;     /* the user's wish */
+        uint64_t poll_minimum_usec; /* what the server demands: LOGIN-DELAY, checkInterval */
+        char *location;             /* the Maildir */
+        bool can_send, paused;
+        char *cause; /* why it does not fetch; NULL: it does */
+        uint64_t since_usec, last_success_usec, created_usec; /* since 1970 */
+        uint64_t failures;                                    /* in a row, for the back-off */
+        uint64_t messages_fetched, bytes_fetched;
+} AccountRecord;
+
+void account_record_deinit(AccountRecord *record);
+int account_record_copy(AccountRecord *to, const AccountRecord *from);
+
+typedef struct RunRecord {
+        uint64_t id;
+        uint64_t started_usec, ended_usec; /* since 1970; ended 0 while it runs */
+        char *cause;                       /* NULL: went well */
+        char *text;                        /* the server's last words, printable; NULL */
+        uint64_t listed, fresh, skipped, delivered, deleted, bytes;
+        bool manual;
+} RunRecord;
+
+void run_record_deinit(RunRecord *record);
+
+/* A message's life: reserved -> (tmp written, fsynced) -> staged -> (renamed into new/, fsynced) -> done -> (DELE and QUIT
+ * answered) gone: its row is removed once the server no longer lists it. */
+typedef enum MessageState { MESSAGE_RESERVED, MESSAGE_STAGED, MESSAGE_DONE } MessageState;
+
+typedef struct MessageRecord {
+        uint64_t row; /* the row id; names the file */
+        char *uidl;   /* as listed */
+        uint32_t
+                occurrence; /* 0 for the first message of this session's list with this UIDL, 1 for the second ... */
+        MessageState state;
+        uint64_t size; /* octets delivered; 0 before */
+} MessageRecord;
+
+void message_record_deinit(MessageRecord *record);
