@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Every name of the contract: bus, paths, interfaces, errors, states, step ids, and the closed tables of keys. Shared by the
+ * service, the CLI and the tests; documented in dbus/ *.xml. */
+#pragma once
+
+#define BUS_NAME "org.waypost.Waypost1"
+#define PATH_ROOT "/org/waypost/Waypost1"
+#define PATH_SETUP PATH_ROOT "/setup"
+#define PATH_ACCOUNT PATH_ROOT "/account"
+
+#define INTERFACE_MANAGER BUS_NAME ".Manager"
+#define INTERFACE_SETUP BUS_NAME ".Setup"
+#define INTERFACE_ACCOUNT BUS_NAME ".Account"
+
+#define ERROR_PREFIX BUS_NAME ".Error."
+#define ERROR_INVALID_ADDRESS ERROR_PREFIX "InvalidAddress"
+#define ERROR_INVALID_ARGUMENT ERROR_PREFIX "InvalidArgument" /* the message names the key */
+#define ERROR_INVALID_STATE ERROR_PREFIX "InvalidState"
+#define ERROR_ACCOUNT_EXISTS ERROR_PREFIX "AccountExists" /* the message ends with the path */
+#define ERROR_STALE ERROR_PREFIX "Stale"
+#define ERROR_QUOTA ERROR_PREFIX "QuotaExceeded"
+#define ERROR_NOT_SUPPORTED ERROR_PREFIX "NotSupported"
+#define ERROR_NOT_FOUND ERROR_PREFIX "NotFound"
+#define ERROR_FAILED ERROR_PREFIX "Failed" /* our own fault: disk, memory */
+
+/* Setup.State */
+#define SETUP_RUNNING "running"
+#define SETUP_WAITING "waiting"
+#define SETUP_READY "ready"
+#define SETUP_FAILED "failed"
+#define SETUP_SUCCEEDED "succeeded"
+#define SETUP_CANCELLED "cancelled"
+
+/* Account.State */
+#define ACCOUNT_ACTIVE "active"
+#define ACCOUNT_FAILING "failing"
+#define ACCOUNT_NEEDS_PASSWORD "needs-password"
+#define ACCOUNT_NEEDS_AUTHORIZATION "needs-authorization"
+#define ACCOUNT_NEEDS_APPROVAL "needs-approval"
+#define ACCOUNT_BLOCKED "blocked"
+#define ACCOUNT_PAUSED "paused"
+
+/* Needs */
+#define NEED_SERVERS "servers"
+#define NEED_SERVER_APPROVAL "server-approval"
+#define NEED_CERTIFICATE_APPROVAL "certificate-approval"
+#define NEED_PASSWORD "password"
+#define NEED_VERIFICATION_CODE "verification-code"
+#define NEED_USER_ACTION "user-action"
+
+/* Keys of evidence, needs, candidates, endpoints and options: a closed table. (s) unless another type is given. */
+#define KEY_ADDRESS "address"
+#define KEY_DOMAIN "domain"
+#define KEY_REASON "reason"
+#define KEY_SOURCE "source"   /* by-hand, autoconfig, srv, guess, account */
+#define KEY_SOURCES "sources" /* as: "srv: 2 servers, 12 ms" */
+#define KEY_TRUST "trust"     /* user, provider, domain, none */
+#define KEY_CANDIDATE "candidate"
+#define KEY_CANDIDATES "candidates" /* t */
+#define KEY_HOST "host"
+#define KEY_PORT "port"         /* t */
+#define KEY_SECURITY "security" /* tls, starttls, none */
+#define KEY_PROTOCOL "protocol" /* pop3, smtp */
+#define KEY_USER "user"
+#define KEY_ADDRESSES "addresses" /* as */
+#define KEY_CANONICAL "canonical"
+#define KEY_PEER "peer"
+#define KEY_ATTEMPTS "attempts" /* as: "2001:db8::10 refused after 1 ms" */
+#define KEY_TLS "tls"           /* "TLSv1.3" */
+#define KEY_CIPHER "cipher"
+#define KEY_SUBJECT "subject"
+#define KEY_ISSUER "issuer"
+#define KEY_NAMES "names"           /* as */
+#define KEY_NOT_BEFORE "not-before" /* t: microseconds since 1970 */
+#define KEY_NOT_AFTER "not-after"   /* t */
+#define KEY_DAYS_LEFT "days-left"   /* t */
+#define KEY_SPKI "spki-sha256"
+#define KEY_VERIFY_ERRORS "verify-errors" /* as */
+#define KEY_APPROVED "approved"           /* b */
+#define KEY_GREETING "greeting"
+#define KEY_CAPABILITIES "capabilities" /* as */
+#define KEY_METHOD "method"
+#define KEY_METHODS "methods"         /* as */
+#define KEY_MESSAGES "messages"       /* t */
+#define KEY_OCTETS "octets"           /* t */
+#define KEY_LOGIN_DELAY "login-delay" /* t: seconds */
+#define KEY_EXPIRE "expire"           /* t: days */
+#define KEY_SENDER "sender"
+#define KEY_REPLY "reply"             /* the server's own words */
+#define KEY_CODE "code"               /* its machine code */
+#define KEY_STATUS "status"           /* t: SMTP or HTTP status */
+#define KEY_PHASE "phase"             /* where in the dialogue it happened */
+#define KEY_ERROR "error"             /* the system's or a library's words */
+#define KEY_FIRST_BYTES "first-bytes" /* what came instead */
+#define KEY_ACCOUNT "account"
+#define KEY_LOCATION "location"
+#define KEY_TRAVEL_USEC \
+        "travel-usec"         /* t: from the server's acceptance to the mail's being found */
+#define KEY_FOUND "found"     /* server, code */
+#define KEY_DELETED "deleted" /* b */
+#define KEY_TOKEN "token"
+#define KEY_SIDE "side"       /* incoming, outgoing */
+#define KEY_HOSTS "hosts"     /* as */
+#define KEY_DOMAINS "domains" /* as */
+#define KEY_HINT_URL "hint-url"
+#define KEY_SECRET_KIND "secret-kind" /* password, app-password */
+#define KEY_CAUSE "cause"
+#define KEY_ID "id"
+#define KEY_INCOMING "incoming" /* a{sv} */
+#define KEY_OUTGOING "outgoing" /* a{sv} */
+#define KEY_DRY_RUN "dry-run"   /* b */
+#define KEY_UNTIL "until"
+#define KEY_DETACHED "detached"                       /* b */
+#define KEY_RECEIVE_ONLY "receive-only"               /* b */
+#define KEY_DELETE_VERIFICATION "delete-verification" /* b */
+#define KEY_KEEP "keep"                               /* server, none */
+#define KEY_INTERVAL "interval"                       /* t: seconds */
+#define KEY_DISPLAY_NAME "display-name"
+/* of runs */
+#define KEY_RUN "run"                 /* t */
+#define KEY_STARTED "started"         /* t: microseconds since 1970 */
+#define KEY_ENDED "ended"             /* t */
+#define KEY_LISTED "listed"           /* t */
+#define KEY_FRESH "new"               /* t */
+#define KEY_SKIPPED "skipped"         /* t */
+#define KEY_DELIVERED "delivered"     /* t */
+#define KEY_BYTES "bytes"             /* t */
+#define KEY_TOTAL_BYTES "total-bytes" /* t: of the new ones, as announced */
+#define KEY_MANUAL "manual"           /* b */
+#define KEY_STATE "state"             /* of Account.Run: running */
