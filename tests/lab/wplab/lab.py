@@ -8,10 +8,7 @@ servers or settings. What no honest server does is played by scripted.py on the 
 import json
 import os
 import re
-import secrets
 import shutil
-import signal
-import smtplib
 import subprocess
 import threading
 import time
@@ -43,7 +40,7 @@ def start_zones():
                '_pop3s._tcp SRV 10 1 995 pop', '_pop3._tcp SRV 0 0 0 .', '_imaps._tcp SRV 0 1 993 imap',
                '_submissions._tcp SRV 0 1 465 smtp', 'loop CNAME loop2', 'loop2 CNAME loop', 'dangling CNAME nowhere',
                f'ns A {NET4}{DNS}', f'half AAAA {NET6}{SILENT}', f'half A {NET4}{MAIL}',
-               f'noroute A 203.0.113.1']
+               'noroute A 203.0.113.1']
     for name, number in (('mx', SMTP), ('mail', MAIL), ('smtp', SMTP), ('autoconfig', WEB)):
         example += host_lines(name, number)
     for name, number in (('silent', SILENT), ('closed', CLOSED), ('odd', ODD), *BAD.items()):
@@ -73,8 +70,8 @@ GOOD_NAMES = ['mail.example.test'] + [h + '.example.test' for h in
 
 
 def start_accounts():
-    """Address -> what its servers say. Keys: password; pop3, imap, smtp (a refusal, "tempfail", "disabled" or
-    "expired"); sender (who owns the address as sender); recipient (reply to RCPT); discard (accept, throw away)."""
+    """Address -> what its servers say. Keys: password; pop3, imap, smtp (a reply text, "tempfail", "disabled" or
+    "expired"; Postfix says 535 to each without the text); sender (who owns the address as sender); recipient (reply to RCPT); discard (accept, throw away)."""
     accounts = {f'alice@{d}': {'password': 'alicepw'} for d in MAIL_DOMAINS}
     here = {
         'bob': {'pop3': '[SYS/PERM] Your account is not enabled for POP access.'},
@@ -97,10 +94,13 @@ def start_accounts():
 
 
 class Lab:
-    """Start with `with Lab() as lab:`. Everything is public; the README lists what is meant to be used."""
+    """Start with `with Lab() as lab:`. Everything is public; the README lists what is meant to be used.
 
-    def __init__(self):
-        self.run = None
+    With @delay_ms each packet between client and servers takes that long; the program of tests/bench/netdelay.c
+    does it, and WAYPOST_NETDELAY says where it is."""
+
+    def __init__(self, delay_ms=None):
+        self.run, self.delay_ms = None, delay_ms
         self.zones, self.accounts = start_zones(), start_accounts()
         self.serial = 1
 
@@ -164,13 +164,26 @@ class Lab:
         shutil.copytree('/etc/ssl/certs', self.certs, symlinks=True)
         self.client = self.run.namespace(binds + [(self.certs, '/etc/ssl/certs')])
         numbers = [1, MAIL, SMTP, DNS, WEB, CLOSED, ODD, *BAD.values()]
-        self.server.ip('link set lo up', f'link add wp-s type veth peer name wp-c netns {self.client.pid}',
-                       *[f'address add {NET4}{n}/24 dev wp-s' for n in numbers],
+        self.server.ip('link set lo up')
+        self.client.ip('link set lo up')
+        self.make_link()
+        self.server.ip(*[f'address add {NET4}{n}/24 dev wp-s' for n in numbers],
                        *[f'address add {NET6}{n:d}/64 dev wp-s nodad' for n in (MAIL, SMTP, WEB)], 'link set wp-s up')
-        self.client.ip('link set lo up', f'address add {NET4}100/24 dev wp-c', f'address add {NET6}100/64 dev wp-c nodad',
-                       'link set wp-c up',
-                       *[f'neighbour replace {net}{SILENT} lladdr {SILENT_MAC} dev wp-c nud permanent'
-                         for net in (NET4, NET6)])
+        self.client.ip(f'address add {NET4}100/24 dev wp-c', f'address add {NET6}100/64 dev wp-c nodad', 'link set wp-c up')
+        if self.delay_ms is None:               # a slow link has no neighbours; there the servers' side drops it
+            self.client.ip(*[f'neighbour replace {net}{SILENT} lladdr {SILENT_MAC} dev wp-c nud permanent'
+                             for net in (NET4, NET6)])
+
+    def make_link(self):
+        if self.delay_ms is None:
+            self.server.ip(f'link add wp-s type veth peer name wp-c netns {self.client.pid}')
+            return
+        program = os.environ.get('WAYPOST_NETDELAY')
+        if not program:
+            raise LabError('WAYPOST_NETDELAY does not say where the program netdelay is (scripts/bench builds it)')
+        self.netdelay = self.run.spawn([program, self.client.net, 'wp-c', self.server.net, 'wp-s', str(self.delay_ms)],
+                                       log='netdelay.log')
+        until(lambda: 'ready' in self.run.log('netdelay.log'), 'netdelay')
 
     def make_client(self):
         """The client trusts the lab's CA: as a bundle, and by hash for programs that use the folder."""

@@ -163,6 +163,8 @@ function auth_passdb_lookup(req)
   if say == "tempfail" then return dovecot.auth.PASSDB_RESULT_INTERNAL_FAILURE, "" end
   if say == "disabled" then return dovecot.auth.PASSDB_RESULT_USER_DISABLED, "" end
   if say == "expired" then return dovecot.auth.PASSDB_RESULT_PASS_EXPIRED, "" end
+  -- Postfix passes no text on and takes "nologin" for a success.
+  if say ~= nil and req.service == "smtp" then return dovecot.auth.PASSDB_RESULT_USER_DISABLED, "" end
   local fields = { password = "{PLAIN}" .. a.password }
   if say ~= nil then fields.nologin = "yes"; fields.reason = say end
   return dovecot.auth.PASSDB_RESULT_OK, fields

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What the scripts share: packages, users, builds. Sourced, not run. All of it may be called again at any time:
+# what stands is left alone, what is broken is made anew.
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+clean_env=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME="${HOME:-/root}")
+
+say() { printf 'waypost: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+need_root() {
+        [ "$(id -u)" = 0 ] || die "this has to run as root: it makes namespaces and runs services as users of their own"
+}
+
+# run_quietly WHAT COMMAND...: output is shown only if the command fails.
+run_quietly() {
+        local what=$1 log
+        shift
+        log=$(mktemp) || return 1
+        if "$@" </dev/null >"$log" 2>&1; then
+                rm -f "$log"
+                return 0
+        fi
+        say "$what failed:"
+        tail -n 200 "$log" >&2
+        rm -f "$log"
+        return 1
+}
+
+missing_packages() {
+        local wanted
+        wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$project/scripts/packages.txt")
+        # shellcheck disable=SC2086
+        { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^ii *//p'; } \
+                | sort -u | comm -23 <(sort -u <<<"$wanted") -
+}
+
+# Packages of servers start them, unless policy-rc.d says no. One that is there already stays as it is.
+apt_install() {
+        local policy=/usr/sbin/policy-rc.d ours='' result=0
+        if [ ! -e "$policy" ]; then
+                printf '#!/bin/sh\nexit 101\n' >"$policy"
+                chmod 755 "$policy"
+                ours=1
+                trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        fi
+        local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600)
+        run_quietly 'apt-get update' "${apt[@]}" update \
+                && run_quietly 'apt-get install' "${apt[@]}" install --no-install-recommends "$@" || result=1
+        if [ "$ours" ]; then
+                rm -f "$policy"
+                trap - EXIT
+        fi
+        return $result
+}
+
+install_packages() {
+        local missing
+        missing=$(missing_packages)
+        [ "$missing" ] || return 0
+        say "installing $(wc -w <<<"$missing") packages (this takes a few minutes on a bare system)"
+        # shellcheck disable=SC2086
+        apt_install $missing || die "packages could not be installed"
+        missing=$(missing_packages)
+        [ -z "$missing" ] || die "still not installed:" $missing
+}
+
+make_users() {
+        if ! getent passwd waypost >/dev/null; then
+                { [ -f "$project/systemd/waypost.sysusers" ] \
+                        && run_quietly systemd-sysusers systemd-sysusers "$project/systemd/waypost.sysusers"; } \
+                        || useradd --system --user-group --no-create-home --home-dir /var/lib/waypost \
+                                --shell /usr/sbin/nologin waypost || die "the user waypost could not be made"
+        fi
+        getent passwd vmail >/dev/null \
+                || useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vmail \
+                || die "the user vmail could not be made"
+}
+
+# build_usable DIR: whether DIR was set up by this meson for this source folder and can be asked.
+build_usable() {
+        [ -f "$1/build.ninja" ] && [ -f "$1/meson-info/meson-info.json" ] \
+                && grep -qF "\"source\": \"$project\"" "$1/meson-info/meson-info.json" \
+                && grep -qF "\"build\": \"$1\"" "$1/meson-info/meson-info.json" \
+                && "${clean_env[@]}" ninja -C "$1" build.ninja </dev/null >/dev/null 2>&1
+}
+
+# build_in NAME MESON_OPTION...: configures and builds $project/NAME; one build of a tree at a time.
+build_in() {
+        local dir=$project/$1 lock
+        shift
+        exec {lock}<"$project/scripts/common.sh"
+        flock "$lock"
+        if ! build_usable "$dir"; then
+                rm -rf "$dir"
+                run_quietly 'meson setup' "${clean_env[@]}" meson setup "$dir" "$project" "$@" || return 1
+        fi
+        local left
+        left=$("${clean_env[@]}" ninja -C "$dir" -n 2>/dev/null | sed -n 's/^\[[0-9]*\/\([0-9]*\)\].*/\1/p' | tail -n 1)
+        [ "${left:-0}" -lt 10 ] || say "building ($left steps)"
+        run_quietly build "${clean_env[@]}" ninja -C "$dir" || return 1
+        exec {lock}<&-
+}
+
+build_release() { build_in build --buildtype=debugoptimized || die "waypost could not be built"; }
+
+build_sanitized() {
+        build_in build-san --buildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false \
+                || die "waypost could not be built with sanitizers"
+}
+
+# lab_python ARGUMENT...: replaces the shell by Debian's Python with the lab's modules.
+lab_python() {
+        PYTHONPATH=$project/tests/lab PYTHONDONTWRITEBYTECODE=1 exec /usr/bin/python3 "$@"
+}
