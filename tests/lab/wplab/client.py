@@ -45,14 +45,16 @@ class BusError(Exception):
 
 
 def variant(value):
-    """Python to a variant: str s, bool b, bytes ay, dict a{sv}, list of str as; a pair (signature, value) says itself.
-    Integers have many types on the bus and so must say theirs: ('q', 995)."""
+    """Python to a variant: str s, bool b, int t (all numbers of the contract are), bytes ay, dict a{sv}, list of str as;
+    a pair (signature, value) says its type itself."""
     if isinstance(value, GLib.Variant):
         return value
     if isinstance(value, tuple):
         return GLib.Variant(*value)
     if isinstance(value, bool):
         return GLib.Variant('b', value)
+    if isinstance(value, int):
+        return GLib.Variant('t', value)
     if isinstance(value, str):
         return GLib.Variant('s', value)
     if isinstance(value, bytes):
@@ -68,9 +70,9 @@ def options(values):
     return {k: variant(v) for k, v in values.items()}
 
 
-def endpoint(host, port, security='implicit', **more):
+def endpoint(host, port, security='tls', **more):
     """An a{sv} for SetServers, or for the options incoming and outgoing of StartSetup."""
-    return {'host': host, 'port': ('q', port), 'security': security, **more}
+    return {'host': host, 'port': port, 'security': security, **more}
 
 
 class Caller:
