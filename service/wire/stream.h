@@ -30,8 +30,9 @@ size_t stream_pending(Stream *stream);
 
 /* Makes the stream a TLS client. Bytes that are pending from before end it: 1 with OUTCOME_INJECTED. Suspends.
  * Returns 0 and the facts (@ret_certificate may be NULL) when the certificate verifies or its key is the approved one.
- * Returns 1 with @no: HANDSHAKE, or CERTIFICATE with all facts in no->certificate; nothing was sent after the
- * handshake and the stream is good for nothing but being freed. Negative errno. */
+ * Returns 1 with @no: HANDSHAKE; CLOSED, RESET or TIMEOUT (at most LIMIT_HANDSHAKE_USEC) with PHASE_HANDSHAKE; or
+ * CERTIFICATE with all facts in no->certificate; nothing was sent after the handshake and the stream is good for
+ * nothing but being freed. Negative errno. */
 int stream_start_tls(Stream *stream, Tls *tls, const TlsRequest *request,
                      Certificate **ret_certificate, Outcome *no);
 bool stream_is_tls(const Stream *stream);
@@ -39,5 +40,5 @@ bool stream_is_tls(const Stream *stream);
 const char *stream_peer(const Stream *stream);
 /* The local address in presentation form, for EHLO literals. "" for a socketpair. Borrowed. */
 const char *stream_local(const Stream *stream);
-/* Octets read and written so far, TLS payload only. */
+/* Octets read so far, in clear or TLS payload. */
 uint64_t stream_bytes_in(const Stream *stream);
