@@ -154,8 +154,7 @@ int dict_set_list(Dict *dict, const char *key, char *const *list)
 int dict_add_to_list(Dict *dict, const char *key, const char *text)
 {
         DictEntry *entry = dict_find_mutable(dict, key);
-        _cleanup_free_
-        char *shown = NULL;
+        _cleanup_free_ char *shown = NULL;
         int r;
 
         if (!entry || entry->type != DICT_LIST) {
@@ -347,8 +346,7 @@ static int dict_serialize(Buffer *to, const Dict *dict)
 
 int dict_digest(const Dict *dict, char ret[65])
 {
-        _cleanup_buffer_
-        Buffer buffer = BUFFER(1024 * 1024);
+        _cleanup_buffer_ Buffer buffer = BUFFER(1024 * 1024);
         int r = dict_serialize(&buffer, dict);
 
         return r < 0 ? r : sha256_text(buffer.data ? buffer.data : "", buffer.len, ret);

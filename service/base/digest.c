@@ -99,7 +99,7 @@ int base64_encode(Buffer *to, const void *data, size_t len)
 
         if (len > INT32_MAX / 2)
                 return -ENOBUFS;
-        r = buffer_reserve(to, (len + 2) / 3 * 4 + 1, &out);
+        r = buffer_reserve(to, (len + 2) / 3 * 4, &out);
         if (r < 0)
                 return r;
         buffer_commit(to, (size_t) EVP_EncodeBlock((unsigned char *) out, data, (int) len));
@@ -120,7 +120,7 @@ int base64_decode(Buffer *to, const char *text, size_t len)
                         return -EINVAL;
         if (len % 4 || len > INT32_MAX / 2)
                 return -EINVAL;
-        r = buffer_reserve(to, len / 4 * 3 + 1, &out);
+        r = buffer_reserve(to, len / 4 * 3, &out);
         if (r < 0)
                 return r;
         n = len ? EVP_DecodeBlock((unsigned char *) out, (const unsigned char *) text, (int) len)

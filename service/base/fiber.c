@@ -15,8 +15,9 @@
 #include "config.h"
 
 #if HAVE_VALGRIND
-#include <valgrind/valgrind.h>
+#include <valgrind/memcheck.h>
 #else
+#define VALGRIND_MAKE_MEM_UNDEFINED(p, len) ((void) (p))
 #define VALGRIND_STACK_REGISTER(a, b) 0
 #define VALGRIND_STACK_DEREGISTER(id) ((void) (id))
 #endif
@@ -70,6 +71,7 @@ struct Loop {
         Fiber *current;
         Fiber *ready_first, *ready_last;
         Heap timers;
+        uint64_t armed; /* when @timer fires; USEC_INFINITY = it is off */
         Stack *stacks;
         unsigned n_stacks, n_fibers, n_ready;
         const void *main_bottom;
@@ -153,13 +155,15 @@ static int loop_take_stack(Loop *loop, Stack **ret)
 
 static void loop_give_stack(Loop *loop, Stack *stack)
 {
+#if HAVE_ASAN
+        /* fiber_entry() never returns; its red zones must not stay for whoever gets these pages next. */
+        __asan_unpoison_memory_region(stack_bottom(stack), LIMIT_STACK);
+#endif
         if (loop->n_stacks >= STACKS_KEPT) {
                 stack_free(stack);
                 return;
         }
-#if HAVE_ASAN
-        __asan_unpoison_memory_region(stack_bottom(stack), LIMIT_STACK);
-#endif
+        (void) VALGRIND_MAKE_MEM_UNDEFINED(stack_bottom(stack), LIMIT_STACK);
         /* What a dialogue left on its stack does not outlive it. */
         explicit_bzero((char *) stack_bottom(stack) + LIMIT_STACK - 16 * 1024, 16 * 1024);
         (void) madvise(stack_bottom(stack), LIMIT_STACK - 16 * 1024, MADV_DONTNEED);
@@ -184,6 +188,8 @@ static void switch_end(void *saved, const void **bottom, size_t *size)
 #endif
 }
 
+static void ready_remove(Loop *loop, Fiber *fiber);
+
 static void fiber_entry(unsigned high, unsigned low)
 {
         Fiber *fiber = (Fiber *) (uintptr_t) (((uint64_t) high << 32) | low);
@@ -199,6 +205,7 @@ static void fiber_entry(unsigned high, unsigned low)
         }
         fiber->result = fiber->func(fiber->arg);
         fiber->ended = true;
+        ready_remove(loop, fiber); /* a callback that came at once has woken it while it ran */
         fiber_queue_wake_all(&fiber->joiners);
 
         back = fiber->resumer;
@@ -285,6 +292,21 @@ void fiber_wake(Fiber *fiber)
         (void) sd_event_source_set_enabled(loop->defer, SD_EVENT_ON);
 }
 
+static int loop_on_ready(sd_event_source *source, void *userdata);
+
+/* sd-event serves what has been pending longest, and a deferred source stays pending from its birth on: fibers
+ * that keep each other ready would lock out all timers and descriptors. A new source is the youngest. */
+static void loop_defer_again(Loop *loop)
+{
+        sd_event_source *defer = NULL;
+
+        if (sd_event_add_defer(loop->event, &defer, loop_on_ready, loop) < 0)
+                return; /* no memory: unfair is better than stuck */
+        sd_event_source_disable_unref(loop->defer);
+        loop->defer = defer;
+        (void) sd_event_source_set_enabled(loop->defer, SD_EVENT_ON);
+}
+
 static int loop_on_ready(sd_event_source *source, void *userdata)
 {
         Loop *loop = userdata;
@@ -296,8 +318,10 @@ static int loop_on_ready(sd_event_source *source, void *userdata)
                 ready_remove(loop, fiber);
                 fiber_resume(fiber);
         }
-        (void) sd_event_source_set_enabled(loop->defer,
-                                           loop->ready_first ? SD_EVENT_ON : SD_EVENT_OFF);
+        if (loop->ready_first)
+                loop_defer_again(loop);
+        else
+                (void) sd_event_source_set_enabled(loop->defer, SD_EVENT_OFF);
         return 0;
 }
 
@@ -315,22 +339,31 @@ static void loop_fire_timers(Loop *loop)
         }
 }
 
+/* A timer that fires too early looks again and is cheap. Moving it later would cost a system call for each wait
+ * and take it off the pending ones: under load it would never be served. */
 static void loop_arm(Loop *loop)
 {
         HeapEntry *first = heap_first(&loop->timers);
 
         if (!first || clock_virtual()) {
                 (void) sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
+                loop->armed = USEC_INFINITY;
                 return;
         }
+        if (loop->armed <= first->due)
+                return;
+        loop->armed = first->due;
         (void) sd_event_source_set_time(loop->timer, first->due);
         (void) sd_event_source_set_enabled(loop->timer, SD_EVENT_ONESHOT);
 }
 
 static int loop_on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
-        loop_fire_timers(userdata);
-        loop_arm(userdata);
+        Loop *loop = userdata;
+
+        loop->armed = USEC_INFINITY;
+        loop_fire_timers(loop);
+        loop_arm(loop);
         return 0;
 }
 
@@ -364,6 +397,7 @@ int loop_new(Loop **ret)
         if (!loop)
                 return -ENOMEM;
         assert(!the_loop);
+        loop->armed = USEC_INFINITY;
         r = sd_event_new(&loop->event);
         if (r < 0)
                 return r;
@@ -529,12 +563,26 @@ Fiber *fiber_current(void)
 
 bool fiber_cancelled(void)
 {
-        return the_loop->current && the_loop->current->cancelled;
+        Fiber *fiber = fiber_current();
+
+        return fiber && fiber->cancelled;
 }
 
 const char *fiber_name(const Fiber *fiber)
 {
         return fiber->name;
+}
+
+/* Asked before every wait, so that a peer who always has something to say cannot talk past a deadline. */
+int fiber_may_suspend(void)
+{
+        uint64_t deadline;
+
+        assert(fiber_current()); /* suspending calls belong on fibers */
+        if (fiber_cancelled())
+                return -ECANCELED;
+        deadline = fiber_deadline();
+        return deadline != USEC_INFINITY && deadline <= clock_now() ? -ETIME : 0;
 }
 
 static int fiber_suspend_until(uint64_t due)
@@ -543,9 +591,9 @@ static int fiber_suspend_until(uint64_t due)
         Fiber *fiber = loop->current;
         int r;
 
-        assert(fiber); /* suspending calls belong on fibers */
-        if (fiber->cancelled)
-                return -ECANCELED;
+        r = fiber_may_suspend();
+        if (r < 0)
+                return r;
         fiber->timed_out = false;
         if (due != USEC_INFINITY) {
                 r = heap_set(&loop->timers, &fiber->timer, due);
@@ -567,8 +615,10 @@ int fiber_suspend(void)
 
 int fiber_yield(void)
 {
-        if (the_loop->current->cancelled)
-                return -ECANCELED;
+        int r = fiber_may_suspend();
+
+        if (r < 0)
+                return r;
         fiber_wake(the_loop->current);
         return fiber_suspend();
 }
@@ -577,15 +627,14 @@ int fiber_sleep(uint64_t usec)
 {
         uint64_t now = clock_now(), due = usec > USEC_INFINITY - now ? USEC_INFINITY : now + usec;
         uint64_t deadline = fiber_deadline();
-        int r;
+        int r = fiber_may_suspend();
 
-        for (;;) {
+        while (r == 0) {
                 r = fiber_suspend_until(MIN(due, deadline));
-                if (r == -ETIME && clock_now() >= due)
+                if (r == -ETIME && due <= deadline)
                         return 0;
-                if (r < 0)
-                        return r;
         }
+        return r;
 }
 
 /* --- deadlines ------------------------------------------------------------------------------------------- */
@@ -719,8 +768,9 @@ int fd_watch_wait(FdWatch *watch, uint32_t events)
         int r;
 
         assert(!watch->waiting);
-        if (fiber_cancelled())
-                return -ECANCELED;
+        r = fiber_may_suspend();
+        if (r < 0)
+                return r;
         r = sd_event_source_set_io_events(watch->source, events);
         if (r < 0)
                 return r;

@@ -8,7 +8,7 @@
  *  - fiber_cancel() ends the other fiber before it returns: every suspending call of a cancelled fiber fails
  *    at once with -ECANCELED.
  *  - Deadlines are scopes; the earliest of all enclosing ones counts, a child inherits its starter's.
- *    A suspending call that meets it returns -ETIME.
+ *    A suspending call that meets it, or is made after it, returns -ETIME.
  *  - What a library, a thread or the kernel keeps a pointer to lives on the heap, never on a fiber's stack. */
 #pragma once
 
@@ -49,7 +49,7 @@ int fiber_start(Fiber **ret, const char *name, FiberFunc func, void *arg);
 /* Waits for the end of @fiber and frees it. Suspends. Returns 0 and the function's result in @ret_result (may be
  * NULL); -ECANCELED or -ETIME when the caller is, then the fiber is still owned by the caller. */
 int fiber_join(Fiber **fiber, int *ret_result);
-/* Cancels @fiber, runs it to its end, frees it. NULL is fine. Not for the running fiber or one that waits for
+/* Cancels @fiber, runs it to its end, frees it; one that has not run yet never runs. NULL is fine. Not for the running fiber or one that waits for
  * this very call. Works on and off fibers. Returns NULL. */
 Fiber *fiber_cancel(Fiber *fiber);
 DEFINE_CLEANUP(Fiber, fiber_cancel);
@@ -108,4 +108,6 @@ int fd_watch_wait(FdWatch *watch, uint32_t events);
 /* The bare pair that all of the above is made of: a fiber suspends until somebody wakes it. Wakes may be
  * spurious. fiber_wake() is harmless on a fiber that is ready; the caller makes sure that it still lives. */
 int fiber_suspend(void);
+/* What fiber_suspend() would refuse with right now: -ECANCELED, -ETIME, else 0. Does not suspend. */
+int fiber_may_suspend(void);
 void fiber_wake(Fiber *fiber);

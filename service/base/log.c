@@ -77,14 +77,17 @@ static void log_to_stderr(int level, const LogField *fields, const char *message
         len = (size_t) snprintf(line, sizeof(line) - 1, "<%d>waypostd: %s", level, message);
         len = MIN(len, sizeof(line) - 2);
         for (const LogField *f = fields; f && f->name; f++) {
+                size_t room = sizeof(line) - 1 - len;
                 int n;
 
                 if (!f->value)
                         continue;
-                n = snprintf(line + len, sizeof(line) - 1 - len, " %s=%s", f->name, f->value);
-                if (n < 0 || (size_t) n >= sizeof(line) - 1 - len)
+                n = snprintf(line + len, room, " %s=", f->name);
+                if (n < 0 || (size_t) n >= room)
                         break;
                 len += (size_t) n;
+                /* A line end in it would begin a line that we never said. */
+                len += text_printable(line + len, room - (size_t) n, f->value, strlen(f->value));
         }
         line[len++] = '\n';
         if (write(STDERR_FILENO, line, len) < 0)

@@ -162,7 +162,7 @@ int pool_new(Pool **ret, unsigned n_threads, const PoolBatch *batch)
 
         if (!pool)
                 return -ENOMEM;
-        assert(!batch || n_threads == 1);
+        assert(!batch || (n_threads == 1 && batch->max_jobs > 0));
         pthread_mutex_init(&pool->mutex, NULL);
         pthread_cond_init(&pool->cond, NULL);
         if (batch)
@@ -213,10 +213,10 @@ void pool_submit(Pool *pool, Job *job)
 
 int pool_run(Pool *pool, Job *job)
 {
-        int r = 0;
+        int r = fiber_may_suspend();
 
-        if (fiber_cancelled())
-                return -ECANCELED;
+        if (r < 0)
+                return r;
         job->waiting = fiber_current();
         pool_submit(pool, job);
         while (!job->done && r == 0)

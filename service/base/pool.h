@@ -42,7 +42,8 @@ Job *job_unref(Job *job);
 DEFINE_CLEANUP(Job, job_unref);
 
 /* Runs @job (borrowed; the pool takes a reference of its own) and waits. Suspends.
- * Returns 0: done, see job->result. -ECANCELED, -ETIME: the job goes on or will be run without us. */
+ * Returns 0: done, see job->result. -ECANCELED, -ETIME: the job goes on or will be run without us, or was not even
+ * queued because the call came after the cancel or the deadline. */
 int pool_run(Pool *pool, Job *job);
 /* Queues @job without waiting for it. Off fibers too. */
 void pool_submit(Pool *pool, Job *job);

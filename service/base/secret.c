@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See secret.h. When the secure heap is full or was not set up, OpenSSL falls back to the ordinary one; the bytes
- * are wiped all the same. */
+/* See secret.h. When the secure heap was not set up OpenSSL falls back to the ordinary one, and when it is full we
+ * do; the bytes are wiped all the same. */
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -36,6 +36,8 @@ int secret_new(Secret **ret, const void *data, size_t len)
         if (len == 0 || len > LIMIT_TOKEN)
                 return -EINVAL;
         secret = OPENSSL_secure_zalloc(sizeof(*secret) + len + 1);
+        if (!secret)
+                secret = OPENSSL_zalloc(sizeof(*secret) + len + 1);
         if (!secret)
                 return -ENOMEM;
         secret->n_ref = 1;

@@ -244,8 +244,7 @@ int list_append(char ***list, const char *text, size_t max)
 
 int list_copy(char ***ret, char *const *list)
 {
-        _cleanup_list_
-        char **copy = NULL;
+        _cleanup_list_ char **copy = NULL;
 
         for (char *const *p = list; p && *p; p++) {
                 int r = list_append(&copy, *p, SIZE_MAX);
@@ -267,8 +266,7 @@ bool list_contains_nocase(char *const *list, const char *text)
 
 int list_join(char **ret, char *const *list, const char *separator)
 {
-        _cleanup_buffer_
-        Buffer buffer = BUFFER(SIZE_MAX / 8);
+        _cleanup_buffer_ Buffer buffer = BUFFER(SIZE_MAX / 8);
         int r = 0;
 
         for (char *const *p = list; p && *p && r == 0; p++)

@@ -55,56 +55,87 @@ Transcript *transcript_unref(Transcript *transcript)
 
 int transcript_hide(Transcript *transcript, Secret *secret)
 {
-        for (unsigned i = 0; i < transcript->n_secrets; i++)
+        unsigned i;
+
+        if (!secret)
+                return 0;
+        for (i = 0; i < transcript->n_secrets; i++)
                 if (secret_equal(transcript->secrets[i], secret))
                         return 0;
         if (transcript->n_secrets == SECRETS_MAX)
                 return -ENOBUFS;
-        transcript->secrets[transcript->n_secrets++] = secret_ref(secret);
+        /* Longest first: "secret" must not be starred out of "secret2". */
+        for (i = transcript->n_secrets++; i > 0; i--) {
+                if (secret_len(transcript->secrets[i - 1]) >= secret_len(secret))
+                        break;
+                transcript->secrets[i] = transcript->secrets[i - 1];
+        }
+        transcript->secrets[i] = secret_ref(secret);
         return 0;
 }
 
-static void redact_bytes(char *line, size_t *len, const char *what, size_t what_len)
+/* Stars out each @what, and @before and @behind octets around it as far as there are any. */
+static void redact_bytes(Buffer *line, const char *what, size_t what_len, size_t before,
+                         size_t behind)
 {
         static const char stars[] = "******";
+        size_t at = 0;
         char *hit;
 
-        while (what_len >= SECRET_MIN && (hit = memmem(line, *len, what, what_len))) {
-                size_t rest = *len - (size_t) (hit - line) - what_len;
-                size_t keep = MIN(what_len, sizeof(stars) - 1);
+        /* Searching goes on behind the stars: the secret may be made of stars itself. */
+        while (what_len >= SECRET_MIN &&
+               (hit = memmem(line->data + at, line->len - at, what, what_len))) {
+                size_t from = (size_t) (hit - line->data), to = from + what_len, keep;
 
-                memcpy(hit, stars, keep);
-                memmove(hit + keep, hit + what_len, rest);
-                *len -= what_len - keep;
+                from -= MIN(before, from - at);
+                to += MIN(behind, line->len - to);
+                keep = MIN(to - from, sizeof(stars) - 1);
+                memcpy(line->data + from, stars, keep);
+                memmove(line->data + from + keep, line->data + to, line->len - to);
+                line->len -= to - from - keep;
+                at = from + keep;
         }
 }
 
-/* The base64 of a text that contains the secret differs with its position modulo 3: the three middles are searched. */
-static void redact_base64(char *line, size_t *len, const Secret *secret)
+/* The base64 of a text that contains the secret differs with the secret's position modulo 3. Searched are the
+ * digits that are made of the secret alone; the one before and the one behind are made of it in part. */
+static void redact_base64(Buffer *line, const Secret *secret)
 {
+        static const size_t first[] = { 0, 2, 3 };
+
         for (unsigned shift = 0; shift < 3; shift++) {
-                _cleanup_buffer_
-                Buffer padded = BUFFER_SECRET(LIMIT_TOKEN + 8);
-                _cleanup_buffer_
-                Buffer encoded = BUFFER_SECRET(2 * LIMIT_TOKEN + 16);
-                size_t first = shift == 0 ? 0 : shift == 1 ? 2 : 3, whole;
+                _cleanup_buffer_ Buffer padded = BUFFER_SECRET(LIMIT_TOKEN + 8);
+                _cleanup_buffer_ Buffer encoded = BUFFER_SECRET(2 * LIMIT_TOKEN + 16);
+                size_t bits = 8 * (shift + secret_len(secret));
 
                 if (buffer_append(&padded, "\0\0", shift) < 0 ||
                     buffer_append(&padded, secret_data(secret), secret_len(secret)) < 0 ||
                     base64_encode(&encoded, padded.data, padded.len) < 0)
                         continue;
-                whole = padded.len / 3 * 4; /* complete quanta only */
-                if (whole > first + 4)
-                        redact_bytes(line, len, encoded.data + first, whole - first);
+                if (bits / 6 > first[shift])
+                        redact_bytes(line, encoded.data + first[shift], bits / 6 - first[shift],
+                                     shift > 0, bits % 6 > 0);
         }
+}
+
+/* Stars out all secrets. When @line was cut before, the beginning of a secret may be left at its end: so much goes. */
+static void transcript_redact(const Transcript *transcript, Buffer *line, bool cut)
+{
+        for (unsigned i = 0; i < transcript->n_secrets; i++) {
+                const Secret *secret = transcript->secrets[i];
+
+                redact_bytes(line, secret_data(secret), secret_len(secret), 0, 0);
+                redact_base64(line, secret);
+        }
+        if (cut && transcript->n_secrets > 0)
+                line->len -= MIN(line->len, secret_len(transcript->secrets[0]) / 3 * 4 + 8);
 }
 
 static void transcript_make_room(Transcript *transcript, size_t len)
 {
         static const char note[] = "-- (older lines left out)\n";
         const char *middle;
-        _cleanup_free_
-        char *rest = NULL;
+        _cleanup_free_ char *rest = NULL;
 
         if (transcript->text.len + len < LIMIT_TRANSCRIPT)
                 return;
@@ -120,50 +151,40 @@ void transcript_line(Transcript *transcript, const char *label, TranscriptSide s
                      const void *text, size_t len)
 {
         static const char *const prefixes[] = { "C: ", "S: ", "-- " };
-        char line[LINE_MAX], shown[LINE_MAX];
-        size_t n = MIN(len, sizeof(line));
+        _cleanup_buffer_ Buffer line = BUFFER_SECRET(LIMIT_LINE);
+        char shown[LINE_MAX];
         uint64_t usec;
 
-        if (!transcript)
+        /* A secret cut at the end of what is shown would escape the search: search before cutting. */
+        if (!transcript || buffer_append(&line, text, MIN(len, (size_t) LIMIT_LINE)) < 0)
                 return;
-        /* A secret cut at the line's end would escape the search: search before cutting. */
-        _cleanup_buffer_
-        Buffer whole = BUFFER_SECRET(LIMIT_LINE + 1);
-        if (buffer_append(&whole, text, MIN(len, (size_t) LIMIT_LINE)) < 0)
-                return;
-        for (unsigned i = 0; i < transcript->n_secrets; i++) {
-                const Secret *secret = transcript->secrets[i];
-
-                redact_bytes(whole.data, &whole.len, secret_data(secret), secret_len(secret));
-                redact_base64(whole.data, &whole.len, secret);
-        }
-        n = MIN(whole.len, sizeof(line));
-        memcpy(line, whole.data, n);
-        text_printable(shown, sizeof(shown), line, n);
-        explicit_bzero(line, sizeof(line));
+        transcript_redact(transcript, &line, len > LIMIT_LINE);
+        text_printable(shown, sizeof(shown), line.data, line.len);
 
         usec = clock_now() - transcript->begun_usec;
         transcript_make_room(transcript, strlen(shown) + 64);
         (void) buffer_printf(&transcript->text, "%4" PRIu64 ".%03u %s%s%s%s%s\n",
                              usec / USEC_PER_SEC, (unsigned) (usec % USEC_PER_SEC / 1000),
                              label ? label : "", label ? " " : "", prefixes[side], shown,
-                             len > sizeof(line) ? " [...]" : "");
+                             line.len >= LINE_MAX || len > LIMIT_LINE ? " [...]" : "");
 }
 
 void transcript_note(Transcript *transcript, const char *label, const char *format, ...)
 {
-        char line[LINE_MAX];
+        char *line;
         va_list ap;
         int n;
 
         if (!transcript)
                 return;
         va_start(ap, format);
-        n = vsnprintf(line, sizeof(line), format, ap);
+        n = vasprintf(&line, format, ap);
         va_end(ap);
-        if (n > 0)
-                transcript_line(transcript, label, TRANSCRIPT_NOTE, line,
-                                MIN((size_t) n, sizeof(line) - 1));
+        if (n < 0)
+                return;
+        transcript_line(transcript, label, TRANSCRIPT_NOTE, line, (size_t) n);
+        explicit_bzero(line, (size_t) n);
+        free(line);
 }
 
 const char *transcript_text(const Transcript *transcript)

@@ -19,6 +19,7 @@ typedef struct Endpoint {
 } Endpoint;
 
 void endpoint_deinit(Endpoint *endpoint);
+/* A deep copy; frees what @to held. Returns 0, -ENOMEM. */
 int endpoint_copy(Endpoint *to, const Endpoint *from);
 /* Same protocol, host, port and security. */
 bool endpoint_same(const Endpoint *a, const Endpoint *b);

@@ -1,1 +1,347 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See session.h. A session is its own outcome's reader: what the world answers becomes a finding here and nowhere else. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "dbus/names.h"
+#include "probe/judge.h"
+#include "probe/session.h"
+
+void session_close(Session *session)
+{
+        session->addresses = dns_addresses_free(session->addresses);
+        session->stream = stream_free(session->stream);
+        session->pop3 = pop3_free(session->pop3);
+        session->smtp = smtp_free(session->smtp);
+        session->certificate = certificate_free(session->certificate);
+        session->tls_on = session->logged_in = false;
+}
+
+static int session_fail(Session *session, Finding *ret, const Outcome *no)
+{
+        JudgeContext context = { .endpoint = session->endpoint,
+                                 .tls = session->tls_on,
+                                 .logged_in = session->logged_in };
+
+        return finding_fail(ret, no, &context);
+}
+
+static int evidence_endpoint(const Session *session, Dict *to)
+{
+        int r = dict_set_text(to, KEY_HOST, session->endpoint->host);
+
+        return r < 0 ? r : dict_set_number(to, KEY_PORT, session->endpoint->port);
+}
+
+int session_resolve(Session *session, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        int r;
+
+        r = dict_set_text(&ret->evidence, KEY_HOST, session->endpoint->host);
+        if (r < 0)
+                return r;
+        session->addresses = dns_addresses_free(session->addresses);
+        r = dns_addresses(&session->addresses, session->dns, session->endpoint->host, &no);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return session_fail(session, ret, &no);
+        ret->status = STEP_PASSED;
+        return evidence_addresses(&ret->evidence, session->addresses);
+}
+
+int session_connect(Session *session, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        DialReport report = {};
+        int r;
+
+        r = evidence_endpoint(session, &ret->evidence);
+        if (r < 0)
+                return r;
+        r = dial(&session->stream, session->addresses, session->endpoint->port, session->policy,
+                 &report, &no);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return session_fail(session, ret, &no);
+        ret->status = STEP_PASSED;
+        r = dict_set_text(&ret->evidence, KEY_PEER, stream_peer(session->stream));
+        return r < 0 ? r : evidence_dial(&ret->evidence, &report);
+}
+
+static const char *session_label(const Session *session)
+{
+        return side_name(session->side);
+}
+
+/* Reads the greeting, once. Returns 0, 1, negative errno like talk. */
+static int session_greet(Session *session, Outcome *no)
+{
+        switch (session->endpoint->protocol) {
+        case PROTOCOL_POP3:
+                return session->pop3 ? 0
+                                     : pop3_open(&session->pop3, TAKE(session->stream),
+                                                 session->transcript, session_label(session), no);
+        case PROTOCOL_SMTP:
+                return session->smtp ? 0
+                                     : smtp_open(&session->smtp, TAKE(session->stream),
+                                                 session->transcript, session_label(session), no);
+        }
+        return -EINVAL;
+}
+
+static int session_capabilities(Session *session, Outcome *no)
+{
+        return session->pop3 ? pop3_ask_capabilities(session->pop3, no)
+                             : smtp_ehlo(session->smtp, no);
+}
+
+static int session_start_tls(Session *session, Outcome *no)
+{
+        TlsRequest request = { .host = session->endpoint->host,
+                               .approved_spki = session->endpoint->approved_spki };
+        int r;
+
+        if (session->endpoint->security == SECURITY_TLS)
+                return stream_start_tls(session->stream, session->tls, &request,
+                                        &session->certificate, no);
+        r = session_greet(session, no);
+        if (r != 0)
+                return r;
+        r = session_capabilities(session, no);
+        if (r != 0)
+                return r;
+        if (session->pop3)
+                return pop3_start_tls(session->pop3, session->tls, &request, &session->certificate,
+                                      no);
+        return smtp_start_tls(session->smtp, session->tls, &request, &session->certificate, no);
+}
+
+int session_secure(Session *session, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        int r;
+
+        r = evidence_endpoint(session, &ret->evidence);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_SECURITY,
+                                  security_name(session->endpoint->security));
+        if (r < 0)
+                return r;
+        if (session->endpoint->security == SECURITY_NONE) {
+                /* Never by itself: no candidate and no option leads here; kept for the day an administrator may allow it. */
+                ret->status = STEP_FAILED;
+                ret->cause = "tls.required";
+                return 0;
+        }
+        session->certificate = certificate_free(session->certificate);
+        FIBER_DEADLINE(LIMIT_HANDSHAKE_USEC);
+        r = session_start_tls(session, &no);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return session_fail(session, ret, &no);
+        session->tls_on = true;
+        ret->status = STEP_PASSED;
+        return evidence_certificate(&ret->evidence, session->certificate);
+}
+
+static int evidence_pop3(const Session *session, Finding *ret)
+{
+        const Pop3Capabilities *c = pop3_capabilities(session->pop3);
+        const char *method = pop3_login_method(session->pop3);
+        int r;
+
+        r = dict_set_text(&ret->evidence, KEY_GREETING, pop3_greeting(session->pop3));
+        if (r == 0)
+                r = dict_set_list(&ret->evidence, KEY_CAPABILITIES, c->lines);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_METHOD, method);
+        if (r == 0 && !method) {
+                ret->status = STEP_FAILED;
+                ret->cause = "auth.mechanism-unsupported";
+        }
+        return r;
+}
+
+static int evidence_smtp(const Session *session, Finding *ret)
+{
+        const SmtpExtensions *x = smtp_extensions(session->smtp);
+        const char *method = smtp_login_method(session->smtp);
+        int r;
+
+        r = dict_set_text(&ret->evidence, KEY_GREETING, smtp_greeting(session->smtp));
+        if (r == 0)
+                r = dict_set_list(&ret->evidence, KEY_CAPABILITIES, x->lines);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_METHOD, method);
+        if (r == 0 && !method) {
+                ret->status = STEP_FAILED;
+                ret->cause = x->auth ? "auth.mechanism-unsupported" : "auth.not-offered";
+        }
+        return r;
+}
+
+int session_service(Session *session, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        bool asked = false;
+        int r;
+
+        r = evidence_endpoint(session, &ret->evidence);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_PROTOCOL,
+                                  protocol_name(session->endpoint->protocol));
+        if (r < 0)
+                return r;
+        /* After STARTTLS the SMTP dialogue has said EHLO already. */
+        asked = session->smtp && smtp_extensions(session->smtp)->known;
+        r = session_greet(session, &no);
+        if (r == 0 && !asked)
+                r = session_capabilities(session, &no);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return session_fail(session, ret, &no);
+        ret->status = STEP_PASSED;
+        return session->pop3 ? evidence_pop3(session, ret) : evidence_smtp(session, ret);
+}
+
+int session_login(Session *session, const Secret *secret, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        const Endpoint *e = session->endpoint;
+        int r;
+
+        r = dict_set_text(&ret->evidence, KEY_HOST, e->host);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_USER, e->user);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_METHOD,
+                                  session->pop3 ? pop3_login_method(session->pop3)
+                                                : smtp_login_method(session->smtp));
+        if (r < 0)
+                return r;
+        r = session->pop3 ? pop3_login(session->pop3, e->user, secret, false, &no)
+                          : smtp_login(session->smtp, e->user, secret, false, &no);
+        if (r == -EINVAL) {
+                /* The password cannot be said in this protocol: it cannot be the right one. */
+                ret->status = STEP_FAILED;
+                ret->cause = "auth.bad-credentials";
+                return dict_set_text(
+                        &ret->evidence, KEY_REASON,
+                        "the user name or password has characters that cannot be sent");
+        }
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return session_fail(session, ret, &no);
+        session->logged_in = true;
+        ret->status = STEP_PASSED;
+        return 0;
+}
+
+/* RFC 2449 section 6.5 and 6.7: what the list says after login is what counts. */
+static int mailbox_terms(const Session *session, Finding *ret)
+{
+        const Pop3Capabilities *c = pop3_capabilities(session->pop3);
+        int r = 0;
+
+        if (c->has_login_delay)
+                r = dict_set_number(&ret->evidence, KEY_LOGIN_DELAY, c->login_delay_sec);
+        if (r == 0 && c->expire == POP3_EXPIRE_DAYS)
+                r = dict_set_number(&ret->evidence, KEY_EXPIRE, c->expire_days);
+        return r;
+}
+
+int session_mailbox(Session *session, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        int r;
+
+        r = pop3_stat(session->pop3, &session->messages, &session->octets, &no);
+        if (r == 0 && pop3_capabilities(session->pop3)->known &&
+            (pop3_capabilities(session->pop3)->login_delay_by_user ||
+             pop3_capabilities(session->pop3)->expire_by_user))
+                r = pop3_ask_capabilities(session->pop3, &no);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return session_fail(session, ret, &no);
+        ret->status = STEP_PASSED;
+        r = dict_set_number(&ret->evidence, KEY_MESSAGES, session->messages);
+        if (r == 0)
+                r = dict_set_number(&ret->evidence, KEY_OCTETS, session->octets);
+        return r < 0 ? r : mailbox_terms(session, ret);
+}
+
+int session_sender(Session *session, const char *address, Finding *ret)
+{
+        _cleanup_outcome_ Outcome no = {};
+        int r;
+
+        r = dict_set_text(&ret->evidence, KEY_SENDER, address);
+        if (r < 0)
+                return r;
+        r = smtp_check_sender(session->smtp, address, address, &no);
+        if (r < 0)
+                return r;
+        if (r > 0) {
+                r = session_fail(session, ret, &no);
+                /* Greylisting of the own address is no fault of the account: sending will be tried for real later. */
+                if (ret->cause && strcmp(ret->cause, "smtp.greylisted") == 0)
+                        ret->status = STEP_WARNED;
+                return r;
+        }
+        ret->status = STEP_PASSED;
+        return 0;
+}
+
+void session_quit(Session *session)
+{
+        _cleanup_outcome_ Outcome no = {};
+
+        if (fiber_current() && !fiber_cancelled()) {
+                FIBER_DEADLINE(2 * USEC_PER_SEC);
+                if (session->pop3)
+                        (void) pop3_quit(session->pop3, &no);
+                else if (session->smtp)
+                        (void) smtp_quit(session->smtp, &no);
+        }
+        session_close(session);
+}
+
+int session_open(Session *session, Finding *ret, StepId *ret_step)
+{
+        static int (*const probes[])(Session *, Finding *) = { session_resolve, session_connect,
+                                                               session_secure, session_service };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTS(probes); i++) {
+                finding_clear(ret);
+                *ret_step = session_step(session->side, (StepId) (STEP_INCOMING_DNS + i));
+                r = probes[i](session, ret);
+                if (r < 0)
+                        return r;
+                if (ret->status == STEP_FAILED)
+                        return 0;
+        }
+        return 0;
+}
+
+StepId session_step(Side side, StepId incoming_step)
+{
+        return side == SIDE_INCOMING
+                       ? incoming_step
+                       : (StepId) (incoming_step - STEP_INCOMING_DNS + STEP_OUTGOING_DNS);
+}
+
+uint64_t session_login_delay(const Session *session)
+{
+        const Pop3Capabilities *c = session->pop3 ? pop3_capabilities(session->pop3) : NULL;
+
+        return c && c->has_login_delay ? MIN(c->login_delay_sec, UINT64_C(86400)) * USEC_PER_SEC
+                                       : 0;
+}

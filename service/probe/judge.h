@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From outcome to cause: the only place that turns what the world answered into what the user reads. */
+#pragma once
+
+#include "probe/endpoint.h"
+#include "probe/finding.h"
+#include "wire/dns.h"
+#include "wire/outcome.h"
+
+typedef struct JudgeContext {
+        const Endpoint *endpoint;
+        bool tls;
+        bool logged_in;
+} JudgeContext;
+
+/* A code of the catalogue (static); never NULL. */
+const char *judge_outcome(const Outcome *no, const JudgeContext *context);
+/* Makes @finding a failed one: cause and the outcome as evidence (reply, code, status, phase, error, first-bytes, attempts,
+ * certificate). Returns 0, -ENOMEM. */
+int finding_fail(Finding *finding, const Outcome *no, const JudgeContext *context);
+
+/* Evidence of things that went well. Each returns 0, -ENOMEM. */
+int evidence_certificate(Dict *evidence, const Certificate *certificate);
+int evidence_dial(Dict *evidence, const DialReport *report);
+int evidence_addresses(Dict *evidence, const DnsAddresses *addresses);
+/* The cause of a certificate's faults; NULL when it has none. */
+const char *judge_certificate(const Certificate *certificate);
+/* May the owner approve such a certificate (his own server), or must it be mended by whoever runs it? */
+bool certificate_approvable(const Certificate *certificate);

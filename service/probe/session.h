@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One dialogue with one server, step by step, each step concluding in a finding: the engine that setup, doctor and fetch
+ * share. Every probe suspends and returns 0 with @ret filled (passed, warned or failed) or a negative errno. A probe is only
+ * called when the one before it passed. */
+#pragma once
+
+#include "base/secret.h"
+#include "base/transcript.h"
+#include "probe/endpoint.h"
+#include "probe/finding.h"
+#include "talk/pop3.h"
+#include "talk/smtp.h"
+#include "wire/dial.h"
+#include "wire/dns.h"
+#include "wire/tls.h"
+
+typedef struct Session {
+        Side side;
+        const Endpoint *endpoint; /* borrowed */
+        Dns *dns;
+        Tls *tls;
+        unsigned policy;        /* AddressPolicy bits */
+        Transcript *transcript; /* may be NULL; borrowed */
+        /* what has been reached so far, owned */
+        DnsAddresses *addresses;
+        Stream *stream; /* between port and greeting */
+        Pop3 *pop3;
+        Smtp *smtp;
+        Certificate *certificate;
+        bool tls_on, logged_in;
+        uint64_t messages, octets;
+} Session;
+
+/* Closes what is open and forgets what was learnt; endpoint and the rest of the borrowed things stay. */
+void session_close(Session *session);
+static inline void session_deinit(Session *session)
+{
+        session_close(session);
+}
+#define _cleanup_session_ _cleanup_(session_deinit)
+
+int session_resolve(Session *session, Finding *ret);
+int session_connect(Session *session, Finding *ret);
+/* Implicit TLS: the handshake. STARTTLS: greeting, capability, STARTTLS, handshake. */
+int session_secure(Session *session, Finding *ret);
+/* Greeting (when not read yet), capability, and whether one can sign in here at all. */
+int session_service(Session *session, Finding *ret);
+/* One login. */
+int session_login(Session *session, const Secret *secret, Finding *ret);
+/* POP3: STAT, and what CAPA says of keeping mail. */
+int session_mailbox(Session *session, Finding *ret);
+/* SMTP: MAIL, RCPT, RSET with @address as both. */
+int session_sender(Session *session, const char *address, Finding *ret);
+/* Ends the dialogue politely, in two seconds at most. */
+void session_quit(Session *session);
+
+/* All steps up to and without the login, stopping at the first that does not pass (@ret tells; @ret_step which). For a redial and
+ * for the fetch. */
+int session_open(Session *session, Finding *ret, StepId *ret_step);
+/* The steps of a side, in order: SIDE_INCOMING + index gives incoming.dns ... */
+StepId session_step(Side side, StepId incoming_step);
+/* LOGIN-DELAY in microseconds, 0 none. */
+uint64_t session_login_delay(const Session *session);
