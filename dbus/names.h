@@ -128,3 +128,10 @@
 #define KEY_TOTAL_BYTES "total-bytes" /* t: of the new ones, as announced */
 #define KEY_MANUAL "manual"           /* b */
 #define KEY_STATE "state"             /* of Account.Run: running */
+/* of DescribeCause (and Explain) */
+#define KEY_TITLE "title"
+#define KEY_EXPLANATION "explanation"
+#define KEY_REMEDIES "remedies" /* as, in order */
+#define KEY_LINKS "links"       /* as */
+#define KEY_CLASS "class"       /* user-action, temporary, permanent */
+#define KEY_SEVERITY "severity" /* block, degrade, info, ours */
