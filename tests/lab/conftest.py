@@ -14,6 +14,19 @@ from wplab.run import PROJECT               # noqa: E402
 from wplab.scripted import ScriptedServer   # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'long: takes minutes; only with WAYPOST_LONG=1')
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is long, without calling it skipped."""
+    if not os.environ.get('WAYPOST_LONG'):
+        out = [item for item in items if item.get_closest_marker('long')]
+        if out:
+            config.hook.pytest_deselected(items=out)
+            items[:] = [item for item in items if not item.get_closest_marker('long')]
+
+
 def build_folder():
     named = os.environ.get('WAYPOST_BUILD')
     if named:

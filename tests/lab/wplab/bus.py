@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 
-from .run import CLEAN_ENV, LabError, PROJECT, Run, end_process, until, wait_gone
+from .run import CLEAN_ENV, LabError, PROJECT, Run, alive, end_process, until, wait_gone
 
 NAME = 'org.waypost.Waypost1'
 SERVICE_USER = 'waypost'
@@ -102,7 +102,9 @@ class Bus:
         self.namespace = self.lab.client if self.lab else None
         self.pid = self.run.spawn(['dbus-daemon', f'--config-file={self.write_bus()}', '--nofork', '--nopidfile',
                                    '--nosyslog'], log=f'bus{number}/bus.log', namespace=self.namespace)
-        until(lambda: os.path.exists(self.file('bus.sock')), 'the bus')
+        until(lambda: os.path.exists(self.file('bus.sock')) or not alive(self.pid), 'the bus')
+        if not alive(self.pid):
+            raise LabError('the bus does not start: ' + self.run.log(f'bus{number}/bus.log'))
         if self.polkit:
             self.start_polkit(number)
 
@@ -127,6 +129,8 @@ class Bus:
         program = [*self.wrapper, self.binary('service', 'waypostd'), '--config', self.config_path]
         user = ['/usr/bin/setpriv', f'--reuid={self.user.pw_uid}', f'--regid={self.user.pw_gid}', '--clear-groups', '--']
         env = {**CLEAN_ENV, **SANITIZERS, **self.env}
+        if self.wrapper and 'ASAN_OPTIONS' not in self.env:
+            env['ASAN_OPTIONS'] += ':detect_leaks=0'        # LeakSanitizer does not work beside ptrace
         exports = ''.join(f'export {k}={shlex.quote(v)}\n' for k, v in env.items())
         script = self.file('waypostd.sh')
         with open(script, 'w') as f:

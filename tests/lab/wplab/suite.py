@@ -41,7 +41,8 @@ def note_program(count, suite, test):
     for status, text in TAP.findall(test.get('stdout', '')):
         skip = re.search(r'# *SKIP(.*)', text, re.I)
         result = 'skipped' if skip else 'passed' if status == 'ok' else 'failed'
-        single.append((text.split('#')[0].strip(' -0123456789') or text.strip(), result, skip[1].strip() if skip else out))
+        said = re.sub(r'^[\s\d-]*', '', text.split('#')[0]).strip()
+        single.append((said or skip[1].strip() if skip else said, result, skip[1].strip() if skip else out))
     if not single:
         words = {'OK': 'passed', 'FAILED': 'failed', 'SKIPPED': 'skipped'}
         single = list({n: (n, words[s], out) for s, n in CMOCKA.findall(out)}.values())
