@@ -179,8 +179,8 @@ static void capability_login_delay(Pop3Capabilities *capabilities, Words *words)
             !word_number(word, len, LOGIN_DELAY_MAX, &capabilities->login_delay_sec))
                 return;
         capabilities->has_login_delay = true;
-        capabilities->login_delay_by_user =
-                words_next(words, &word, &len) && word_is(word, len, "USER");
+        capabilities->login_delay_by_user = words_next(words, &word, &len) &&
+                                            word_is(word, len, "USER");
 }
 
 /* RFC 2449 section 6.7: "EXPIRE NEVER", "EXPIRE 30 USER", "EXPIRE 0". */

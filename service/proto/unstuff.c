@@ -9,7 +9,7 @@ enum {
         AT_START = 0, /* at the beginning of a line; also of the message */
         INSIDE,       /* in the middle of a line */
         AFTER_CR,     /* the last octet was a CR, which is not yet written: LF may follow */
-        AFTER_DOT,    /* a dot at the beginning of a line, not written: stuffed, or the terminator */
+        AFTER_DOT, /* a dot at the beginning of a line, not written: stuffed, or the terminator */
         AFTER_DOT_CR, /* the same and a CR, neither written */
         ENDED,
 };
