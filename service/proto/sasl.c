@@ -123,8 +123,7 @@ bool sasl_client_first(const Sasl *sasl)
 
 int sasl_step(Sasl *sasl, const char *challenge, size_t len, Buffer *response)
 {
-        _cleanup_buffer_
-        Buffer decoded = BUFFER(CHALLENGE_MAX);
+        _cleanup_buffer_ Buffer decoded = BUFFER(CHALLENGE_MAX);
         char *output = NULL;
         size_t output_len = 0;
         int step, r;
