@@ -37,7 +37,8 @@ static bool label_is_valid(const char *label, size_t len)
         if (len == 0 || len > LABEL_MAX || label[0] == '-' || label[len - 1] == '-')
                 return false;
         for (size_t i = 0; i < len; i++)
-                if (!is_letter(label[i]) && !is_digit(label[i]) && label[i] != '-' && label[i] != '_')
+                if (!is_letter(label[i]) && !is_digit(label[i]) && label[i] != '-' &&
+                    label[i] != '_')
                         return false;
         return true;
 }
@@ -95,33 +96,37 @@ bool host_is_literal(const char *host)
         return literal_normalize(host, unused);
 }
 
+static int copy_text(char **ret, const char *text)
+{
+        char *copy = strdup(text);
+
+        if (!copy)
+                return -ENOMEM;
+        *ret = copy;
+        return 0;
+}
+
 /* A-labels of @host. Plain ASCII needs no IDN library, which is stricter than the names in use. */
 static int host_to_ascii(char **ret, const char *host)
 {
-        _cleanup_free_
-        char *copy = NULL;
         char *encoded = NULL;
         int r;
 
         if (is_ascii(host))
-                return text_set(ret, host);
+                return copy_text(ret, host);
         if (!text_is_clean(host, strlen(host)))
                 return -EINVAL;
         r = idn2_to_ascii_8z(host, &encoded, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
         if (r != IDN2_OK)
                 return r == IDN2_MALLOC ? -ENOMEM : -EINVAL;
-        copy = strdup(encoded);
+        r = copy_text(ret, encoded);
         idn2_free(encoded);
-        if (!copy)
-                return -ENOMEM;
-        *ret = TAKE(copy);
-        return 0;
+        return r;
 }
 
 int host_normalize(char **ret, const char *host)
 {
-        _cleanup_free_
-        char *ascii = NULL;
+        _cleanup_free_ char *ascii = NULL;
         char literal[INET6_ADDRSTRLEN];
         size_t len = strlen(host);
         int r;
@@ -129,7 +134,7 @@ int host_normalize(char **ret, const char *host)
         if (len == 0 || len > LIMIT_STRING)
                 return -EINVAL;
         if (literal_normalize(host, literal))
-                return text_set(ret, literal);
+                return copy_text(ret, literal);
         r = host_to_ascii(&ascii, host);
         if (r < 0)
                 return r;
@@ -139,7 +144,6 @@ int host_normalize(char **ret, const char *host)
         text_lower(ascii);
         if (!host_is_valid(ascii))
                 return -EINVAL;
-        free(*ret);
         *ret = TAKE(ascii);
         return 0;
 }
@@ -152,16 +156,13 @@ int host_registrable(char **ret, const char *host)
 
         if (list && !host_is_literal(host))
                 found = psl_registrable_domain(list, host);
-        *ret = NULL;
-        return text_set(ret, found ? found : host);
+        return copy_text(ret, found ? found : host);
 }
 
 bool host_same_organisation(const char *a, const char *b)
 {
-        _cleanup_free_
-        char *domain_a = NULL;
-        _cleanup_free_
-        char *domain_b = NULL;
+        _cleanup_free_ char *domain_a = NULL;
+        _cleanup_free_ char *domain_b = NULL;
 
         /* No memory: not the same, which only asks the user once more. */
         if (host_registrable(&domain_a, a) < 0 || host_registrable(&domain_b, b) < 0)
@@ -195,18 +196,30 @@ static Script script_of(uint32_t c)
                 uint32_t first, last;
                 Script script;
         } ranges[] = {
-                { '-', '-', SCRIPT_COMMON },          { '0', '9', SCRIPT_COMMON },
-                { 'a', 'z', SCRIPT_LATIN },           { 0xdf, 0x24f, SCRIPT_LATIN },
-                { 0x300, 0x36f, SCRIPT_COMMON },      { 0x370, 0x3ff, SCRIPT_GREEK },
-                { 0x400, 0x52f, SCRIPT_CYRILLIC },    { 0x531, 0x58f, SCRIPT_ARMENIAN },
-                { 0x591, 0x5f4, SCRIPT_HEBREW },      { 0x610, 0x6ff, SCRIPT_ARABIC },
-                { 0x750, 0x77f, SCRIPT_ARABIC },      { 0x900, 0x97f, SCRIPT_DEVANAGARI },
-                { 0x980, 0x9ff, SCRIPT_BENGALI },     { 0xb80, 0xbff, SCRIPT_TAMIL },
-                { 0xe01, 0xe5b, SCRIPT_THAI },        { 0x10d0, 0x10ff, SCRIPT_GEORGIAN },
-                { 0x1e00, 0x1eff, SCRIPT_LATIN },     { 0x1f00, 0x1fff, SCRIPT_GREEK },
-                { 0x3005, 0x3007, SCRIPT_EAST_ASIAN },{ 0x3041, 0x30ff, SCRIPT_EAST_ASIAN },
-                { 0x3105, 0x312f, SCRIPT_EAST_ASIAN },{ 0x3400, 0x4dbf, SCRIPT_EAST_ASIAN },
-                { 0x4e00, 0x9fff, SCRIPT_EAST_ASIAN },{ 0xac00, 0xd7a3, SCRIPT_KOREAN },
+                { '-', '-', SCRIPT_COMMON },
+                { '0', '9', SCRIPT_COMMON },
+                { 'a', 'z', SCRIPT_LATIN },
+                { 0xdf, 0x24f, SCRIPT_LATIN },
+                { 0x300, 0x36f, SCRIPT_COMMON },
+                { 0x370, 0x3ff, SCRIPT_GREEK },
+                { 0x400, 0x52f, SCRIPT_CYRILLIC },
+                { 0x531, 0x58f, SCRIPT_ARMENIAN },
+                { 0x591, 0x5f4, SCRIPT_HEBREW },
+                { 0x610, 0x6ff, SCRIPT_ARABIC },
+                { 0x750, 0x77f, SCRIPT_ARABIC },
+                { 0x900, 0x97f, SCRIPT_DEVANAGARI },
+                { 0x980, 0x9ff, SCRIPT_BENGALI },
+                { 0xb80, 0xbff, SCRIPT_TAMIL },
+                { 0xe01, 0xe5b, SCRIPT_THAI },
+                { 0x10d0, 0x10ff, SCRIPT_GEORGIAN },
+                { 0x1e00, 0x1eff, SCRIPT_LATIN },
+                { 0x1f00, 0x1fff, SCRIPT_GREEK },
+                { 0x3005, 0x3007, SCRIPT_EAST_ASIAN },
+                { 0x3041, 0x30ff, SCRIPT_EAST_ASIAN },
+                { 0x3105, 0x312f, SCRIPT_EAST_ASIAN },
+                { 0x3400, 0x4dbf, SCRIPT_EAST_ASIAN },
+                { 0x4e00, 0x9fff, SCRIPT_EAST_ASIAN },
+                { 0xac00, 0xd7a3, SCRIPT_KOREAN },
                 { 0x20000, 0x2fa1f, SCRIPT_EAST_ASIAN },
         };
 
@@ -219,8 +232,10 @@ static Script script_of(uint32_t c)
 /* Cyrillic letters that look like Latin ones: a label of these alone could be any brand's. */
 static bool looks_latin(uint32_t c)
 {
-        static const uint16_t letters[] = { 0x430, 0x435, 0x43e, 0x440, 0x441, 0x443, 0x445, 0x455,
-                                            0x456, 0x458, 0x475, 0x4bb, 0x4cf, 0x501, 0x51b, 0x51d };
+        static const uint16_t letters[] = {
+                0x430, 0x435, 0x43e, 0x440, 0x441, 0x443, 0x445, 0x455,
+                0x456, 0x458, 0x475, 0x4bb, 0x4cf, 0x501, 0x51b, 0x51d
+        };
 
         for (size_t i = 0; i < ELEMENTS(letters); i++)
                 if (letters[i] == c)
@@ -341,27 +356,35 @@ static const char *check_domain(const char *text)
         return NULL;
 }
 
-/* Blanks and "Name <address>" come off. @text is changed. */
+static char *trim(char *text)
+{
+        size_t len;
+
+        text += strspn(text, " \t\r\n");
+        len = strlen(text);
+        while (len > 0 && strchr(" \t\r\n", text[len - 1]))
+                text[--len] = 0;
+        return text;
+}
+
+/* "Name <address>": what stands between the angle brackets. @text is changed. */
 static const char *unwrap(char *text)
 {
         size_t len = strlen(text);
-        char *p = text;
 
-        while (len > 0 && strchr(" \t\r\n", text[len - 1]))
-                text[--len] = 0;
-        p += strspn(p, " \t\r\n");
         if (len == 0 || text[len - 1] != '>')
-                return p;
-        text[len - 1] = 0;
-        for (char *q = p; *q; q++) {
-                size_t quoted = *q == '"' ? quoted_string_len(q) : 0;
+                return text;
+        for (char *p = text; *p; p++) {
+                size_t quoted = *p == '"' ? quoted_string_len(p) : 0;
 
                 if (quoted > 0)
-                        q += quoted - 1;
-                else if (*q == '<')
-                        return q + 1;
+                        p += quoted - 1;
+                else if (*p == '<') {
+                        text[len - 1] = 0;
+                        return p + 1;
+                }
         }
-        return p;
+        return text;
 }
 
 static int address_fill(MailAddress *address, const char *text, size_t local_len, const char **why)
@@ -393,9 +416,9 @@ static int address_fill(MailAddress *address, const char *text, size_t local_len
 int mail_address_parse(MailAddress **ret, const char *text, const char **ret_why)
 {
         _cleanup_(mail_address_freep) MailAddress *address = NULL;
-        _cleanup_free_
-        char *copy = NULL;
-        const char *typed, *why = NULL;
+        _cleanup_free_ char *copy = NULL;
+        const char *typed = NULL, *why = NULL;
+        char *trimmed;
         size_t local_len = 0;
         int r = -EINVAL;
 
@@ -407,11 +430,13 @@ int mail_address_parse(MailAddress **ret, const char *text, const char **ret_why
         address = calloc(1, sizeof(*address));
         if (!copy || !address)
                 return -ENOMEM;
-        typed = unwrap(copy);
-        if (!text_is_clean(typed, strlen(typed)))
+        trimmed = trim(copy);
+        if (!text_is_clean(trimmed, strlen(trimmed)))
                 why = "it contains invisible or control characters";
-        if (!why)
+        if (!why) {
+                typed = unwrap(trimmed);
                 why = check_local(typed, &local_len);
+        }
         if (!why)
                 why = check_domain(typed + local_len + 1);
         if (!why)
