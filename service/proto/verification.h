@@ -13,7 +13,7 @@ typedef struct VerificationMail {
 } VerificationMail;
 
 /* @random: 16 random bytes for the token, @code_random a number that picks the code; @real_usec the time for Date. Returns 0,
- * -ENOMEM. */
+ * -ENOMEM; -EINVAL when @address has control characters. */
 int verification_format(VerificationMail *ret, const char *address, const uint8_t random[16],
                         uint64_t code_random, uint64_t real_usec);
 void verification_deinit(VerificationMail *mail);
