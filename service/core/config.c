@@ -1,1 +1,411 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See config.h. inih splits the lines; the lines themselves are handed to it by us, because its handlers are not told where
+ * they are. A file is read whole before anything of it is believed. */
+#include <config.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <ini.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/buffer.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/config.h"
+
+enum { CONFIG_FILE_MAX = 256 * 1024, CONFIG_DROP_INS = 1024 };
+
+typedef struct Unit {
+        const char *name;
+        uint64_t factor;
+} Unit;
+
+static const Unit duration_units[] = {
+        { "", USEC_PER_SEC },
+        { "us", 1 },
+        { "ms", USEC_PER_MSEC },
+        { "s", USEC_PER_SEC },
+        { "sec", USEC_PER_SEC },
+        { "min", USEC_PER_MINUTE },
+        { "m", USEC_PER_MINUTE },
+        { "h", USEC_PER_HOUR },
+        { "d", USEC_PER_DAY },
+        { "w", 7 * USEC_PER_DAY },
+        {},
+};
+
+static const Unit size_units[] = {
+        { "", 1 },
+        { "B", 1 },
+        { "K", UINT64_C(1) << 10 },
+        { "M", UINT64_C(1) << 20 },
+        { "G", UINT64_C(1) << 30 },
+        { "T", UINT64_C(1) << 40 },
+        {},
+};
+
+static const Unit no_units[] = { { "", 1 }, {} };
+
+typedef struct Key {
+        const char *section, *name;
+        int (*read)(const struct Key *key, const char *value, void *to);
+        size_t offset;
+        uint64_t min, max;
+} Key;
+
+static const Unit *unit_find(const Unit *units, const char *name, size_t len)
+{
+        for (; units->name; units++)
+                if (strlen(units->name) == len && memcmp(units->name, name, len) == 0)
+                        return units;
+        return NULL;
+}
+
+/* "1h 30min" is the sum of its parts. Anything that is not understood to the last byte is refused. */
+static int amount_read(const char *value, const Unit *units, uint64_t min, uint64_t max,
+                       uint64_t *ret)
+{
+        uint64_t sum = 0, part;
+        size_t n;
+
+        if (!*value)
+                return -EINVAL;
+        while (*value) {
+                const Unit *unit;
+
+                if (text_scan_u64(value, strlen(value), UINT64_MAX, &part, &n) < 0)
+                        return -EINVAL;
+                value += n + strspn(value + n, " ");
+                n = strcspn(value, " 0123456789");
+                unit = unit_find(units, value, n);
+                if (!unit)
+                        return -EINVAL;
+                if (__builtin_mul_overflow(part, unit->factor, &part) ||
+                    __builtin_add_overflow(sum, part, &sum))
+                        return -ERANGE;
+                value += n + strspn(value + n, " ");
+        }
+        if (sum < min || sum > max)
+                return -ERANGE;
+        *ret = sum;
+        return 0;
+}
+
+static int read_duration(const Key *key, const char *value, void *to)
+{
+        return amount_read(value, duration_units, key->min, key->max, to);
+}
+
+static int read_size(const Key *key, const char *value, void *to)
+{
+        return amount_read(value, size_units, key->min, key->max, to);
+}
+
+static int read_count(const Key *key, const char *value, void *to)
+{
+        return amount_read(value, no_units, key->min, key->max, to);
+}
+
+static int read_bool(const Key *key, const char *value, void *to)
+{
+        static const char *const words[][2] = {
+                { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" }
+        };
+
+        for (size_t i = 0; i < ELEMENTS(words); i++)
+                for (int flag = 0; flag < 2; flag++)
+                        if (text_equal_nocase(value, words[i][flag])) {
+                                *(bool *) to = flag;
+                                return 0;
+                        }
+        return -EINVAL;
+}
+
+static int read_path(const Key *key, const char *value, void *to)
+{
+        if (value[0] != '/')
+                return -EINVAL;
+        return text_set(to, value);
+}
+
+static int read_level(const Key *key, const char *value, void *to)
+{
+        return log_level_from_text(value, to);
+}
+
+#define AT(member) offsetof(Config, member)
+
+static const Key keys[] = {
+        { "service", "state-directory", read_path, AT(state_directory) },
+        { "service", "log-level", read_level, AT(log_level) },
+        { "network", "ca-file", read_path, AT(ca_file) },
+        { "network", "allow-private", read_bool, AT(allow_private) },
+        { "network", "allow-local", read_bool, AT(allow_local) },
+        { "limits", "accounts-per-uid", read_count, AT(accounts_per_uid), 0, 100000 },
+        { "limits", "setups-per-uid", read_count, AT(setups_per_uid), 1, 1000 },
+        { "limits", "bytes-per-uid", read_size, AT(bytes_per_uid), 0, UINT64_C(1) << 60 },
+        { "fetch", "interval", read_duration, AT(interval_usec), USEC_PER_SEC, 30 * USEC_PER_DAY },
+        { "fetch", "interval-minimum", read_duration, AT(interval_minimum_usec), USEC_PER_SEC,
+          30 * USEC_PER_DAY },
+        { "fetch", "backoff-maximum", read_duration, AT(backoff_maximum_usec), USEC_PER_SEC,
+          30 * USEC_PER_DAY },
+        { "fetch", "start-spread", read_duration, AT(start_spread_usec), 0, USEC_PER_DAY },
+        { "fetch", "dialogues-per-host", read_count, AT(dialogues_per_host), 1, LIMIT_DIALOGUES },
+        { "verification", "timeout", read_duration, AT(verification_timeout_usec), USEC_PER_SEC,
+          USEC_PER_DAY },
+        { "discovery", "guess", read_bool, AT(guess) },
+        { "discovery", "autoconfig", read_bool, AT(autoconfig) },
+        { "discovery", "srv", read_bool, AT(srv) },
+};
+
+/* A file under way. */
+typedef struct Reading {
+        Config *config;
+        const char *path;
+        const char *rest; /* what inih has not seen yet */
+        int line;         /* the one that it was given last */
+        int failed_line;  /* the first one that we have complained about */
+        int result;
+        bool spread_set;
+} Reading;
+
+static int reading_refuse(Reading *reading, int error, const char *what)
+{
+        log_error("%s:%d: %s", reading->path, reading->line, what);
+        if (reading->result == 0)
+                reading->result = error;
+        if (!reading->failed_line)
+                reading->failed_line = reading->line;
+        return 0;
+}
+
+/* inih's fgets(). A line that does not fit would come back as two: it is refused and dropped whole. */
+static char *reading_line(char *to, int size, void *stream)
+{
+        Reading *reading = stream;
+        const char *end = strchrnul(reading->rest, '\n');
+        size_t len = (size_t) (end - reading->rest);
+
+        if (!*reading->rest)
+                return NULL;
+        reading->line++;
+        if (len + 1 >= (size_t) size) {
+                reading_refuse(reading, -EINVAL, "the line is too long");
+                len = 0;
+        }
+        memcpy(to, reading->rest, len);
+        to[len] = 0;
+        reading->rest = *end ? end + 1 : end;
+        return to;
+}
+
+/* Returns 0 for "wrong", as inih wants it. */
+static int reading_key(void *userdata, const char *section, const char *name, const char *value)
+{
+        Reading *reading = userdata;
+
+        for (size_t i = 0; i < ELEMENTS(keys); i++) {
+                char what[256];
+                int r;
+
+                if (!text_equal(keys[i].section, section) || !text_equal(keys[i].name, name))
+                        continue;
+                r = keys[i].read(&keys[i], value, (char *) reading->config + keys[i].offset);
+                if (r == 0) {
+                        reading->spread_set |= keys[i].offset == AT(start_spread_usec);
+                        return 1;
+                }
+                snprintf(what, sizeof(what), "%s = %.64s: %s", name, value,
+                         r == -ERANGE   ? "out of range"
+                         : r == -ENOMEM ? "no memory"
+                                        : "not understood");
+                return reading_refuse(reading, r == -ENOMEM ? r : -EINVAL, what);
+        }
+        /* A newer file with an older program is no reason not to start. */
+        log_warning("%s:%d: [%s] %s is not known here", reading->path, reading->line, section,
+                    name);
+        return 1;
+}
+
+/* Opens and reads at most CONFIG_FILE_MAX bytes. */
+static int file_read(const char *path, char **ret)
+{
+        _cleanup_buffer_ Buffer buffer = BUFFER(CONFIG_FILE_MAX + 1);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        struct stat st;
+        ssize_t n;
+        char *to;
+        int r;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -EINVAL;
+        do {
+                r = buffer_reserve(&buffer, MIN((size_t) 16384, buffer.max - buffer.len), &to);
+                if (r < 0)
+                        return r;
+                n = read(fd, to, MIN((size_t) 16384, buffer.max - buffer.len));
+                if (n < 0)
+                        return -errno;
+                buffer_commit(&buffer, (size_t) n);
+                if (buffer.len > CONFIG_FILE_MAX)
+                        return -EFBIG;
+        } while (n > 0);
+        if (buffer.len > 0 && memchr(buffer.data, 0, buffer.len))
+                return -EINVAL;
+        return buffer_take(&buffer, ret);
+}
+
+static int file_load(Config *config, const char *path, bool *spread_set)
+{
+        Reading reading = { .config = config, .path = path, .spread_set = *spread_set };
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = file_read(path, &text);
+        if (r == -ENOENT)
+                return r;
+        if (r == -EFBIG || r == -EINVAL) {
+                log_error("%s: not a text file of at most %d bytes", path, CONFIG_FILE_MAX);
+                return -EINVAL;
+        }
+        if (r < 0)
+                return log_fault(r, "%s", path);
+        reading.rest = text;
+        r = ini_parse_stream(reading_line, &reading, reading_key, &reading);
+        if (r > 0 && (!reading.failed_line || r < reading.failed_line)) {
+                log_error("%s:%d: neither a section nor a key", path, r);
+                return -EINVAL;
+        }
+        *spread_set = reading.spread_set;
+        return r < 0 ? -ENOMEM : reading.result;
+}
+
+static int drop_in_filter(const struct dirent *entry)
+{
+        return entry->d_name[0] != '.' && text_ends_nocase(entry->d_name, ".conf");
+}
+
+/* By bytes, not by the locale's order: the machine's language does not decide which file wins. */
+static int drop_in_compare(const struct dirent **a, const struct dirent **b)
+{
+        return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int drop_ins_load(Config *config, const char *path, bool *spread_set)
+{
+        _cleanup_free_ char *directory = NULL;
+        struct dirent **entries = NULL;
+        int n, r;
+
+        r = text_format(&directory, "%s.d", path);
+        if (r < 0)
+                return r;
+        n = scandir(directory, &entries, drop_in_filter, drop_in_compare);
+        if (n < 0)
+                return errno == ENOENT ? 0 : log_fault(-errno, "%s", directory);
+        r = n > CONFIG_DROP_INS ? -E2BIG : 0;
+        for (int i = 0; i < n; i++) {
+                _cleanup_free_ char *file = NULL;
+
+                if (r == 0)
+                        r = text_format(&file, "%s/%s", directory, entries[i]->d_name);
+                if (r == 0)
+                        r = file_load(config, file, spread_set);
+                free(entries[i]);
+        }
+        free(entries);
+        return r;
+}
+
+/* $@variable/@rest or, without an absolute one, ~/@fallback/@rest. */
+static int user_path(char **to, const char *variable, const char *fallback, const char *rest)
+{
+        const char *base = getenv(variable), *home = getenv("HOME");
+
+        free(TAKE(*to));
+        if (base && base[0] == '/')
+                return text_format(to, "%s/%s", base, rest);
+        if (!home || home[0] != '/') {
+                const struct passwd *user = getpwuid(geteuid());
+
+                home = user ? user->pw_dir : NULL;
+        }
+        if (!home || home[0] != '/')
+                return log_fault(-ENOENT, "no home directory");
+        return text_format(to, "%s/%s/%s", home, fallback, rest);
+}
+
+static int config_defaults(Config *config, bool user)
+{
+        *config = (Config){
+                .log_level = LOG_INFO,
+                .allow_private = user,
+                .allow_local = user,
+                .accounts_per_uid = LIMIT_ACCOUNTS_PER_UID,
+                .setups_per_uid = LIMIT_SETUPS_PER_UID,
+                .bytes_per_uid = LIMIT_BYTES_PER_UID,
+                .interval_usec = 10 * USEC_PER_MINUTE,
+                .interval_minimum_usec = USEC_PER_MINUTE,
+                .backoff_maximum_usec = USEC_PER_HOUR,
+                .dialogues_per_host = LIMIT_DIALOGUES_PER_HOST,
+                .verification_timeout_usec = 3 * USEC_PER_MINUTE,
+                .guess = true,
+                .autoconfig = true,
+                .srv = true,
+                .user = user,
+        };
+        return user ? user_path(&config->state_directory, "XDG_DATA_HOME", ".local/share",
+                                "waypost")
+                    : text_set(&config->state_directory, STATE_DIR);
+}
+
+/* The administrator's minimum holds for the default interval too. */
+static void config_settle(Config *config, bool spread_set)
+{
+        config->interval_usec = MAX(config->interval_usec, config->interval_minimum_usec);
+        if (!spread_set)
+                config->start_spread_usec = config->interval_usec;
+}
+
+int config_load(Config **ret, const char *path, bool user)
+{
+        _cleanup_(config_freep) Config *config = calloc(1, sizeof(*config));
+        _cleanup_free_ char *standard = NULL;
+        bool spread_set = false;
+        int r;
+
+        if (!config)
+                return -ENOMEM;
+        r = config_defaults(config, user);
+        if (r < 0)
+                return r;
+        r = user ? user_path(&standard, "XDG_CONFIG_HOME", ".config", "waypost/waypost.conf")
+                 : text_set(&standard, SYSCONF_DIR "/waypost.conf");
+        if (r < 0)
+                return r;
+        r = file_load(config, path ? path : standard, &spread_set);
+        if (r == -ENOENT && path)
+                return log_fault(r, "%s", path);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        r = drop_ins_load(config, path ? path : standard, &spread_set);
+        if (r < 0)
+                return r;
+        config_settle(config, spread_set);
+        *ret = TAKE(config);
+        return 0;
+}
+
+Config *config_free(Config *config)
+{
+        if (!config)
+                return NULL;
+        free(config->state_directory);
+        free(config->ca_file);
+        free(config);
+        return NULL;
+}

@@ -20,7 +20,7 @@ typedef struct Config {
         uint64_t interval_minimum_usec; /* default 1 min */
         uint64_t backoff_maximum_usec;  /* default 1 h */
         uint64_t
-                start_spread_usec; /* due accounts are spread over this at start; default: their interval */
+                start_spread_usec; /* due accounts are spread over this at start; default: interval_usec */
         uint64_t dialogues_per_host;
         /* [verification] */
         uint64_t verification_timeout_usec; /* until "not arrived"; default 3 min */

@@ -1,1 +1,49 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See record.h. */
+#include "core/record.h"
+#include "base/text.h"
+
+void account_record_deinit(AccountRecord *record)
+{
+        free(record->user_name);
+        free(record->address);
+        free(record->display_name);
+        free(record->location);
+        free(record->cause);
+        endpoint_deinit(&record->incoming);
+        endpoint_deinit(&record->outgoing);
+        *record = (AccountRecord){};
+}
+
+int account_record_copy(AccountRecord *to, const AccountRecord *from)
+{
+        _cleanup_(account_record_deinit) AccountRecord copy = *from;
+
+        copy.user_name = copy.address = copy.display_name = copy.location = copy.cause = NULL;
+        copy.incoming = copy.outgoing = (Endpoint){};
+        if (text_set(&copy.user_name, from->user_name) < 0 ||
+            text_set(&copy.address, from->address) < 0 ||
+            text_set(&copy.display_name, from->display_name) < 0 ||
+            text_set(&copy.location, from->location) < 0 ||
+            text_set(&copy.cause, from->cause) < 0 ||
+            endpoint_copy(&copy.incoming, &from->incoming) < 0 ||
+            endpoint_copy(&copy.outgoing, &from->outgoing) < 0)
+                return -ENOMEM;
+        account_record_deinit(to);
+        *to = copy;
+        copy = (AccountRecord){};
+        return 0;
+}
+
+void run_record_deinit(RunRecord *record)
+{
+        free(record->cause);
+        free(record->text);
+        *record = (RunRecord){};
+}
+
+void message_record_deinit(MessageRecord *record)
+{
+        free(record->uidl);
+        *record = (MessageRecord){};
+}

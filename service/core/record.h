@@ -34,6 +34,7 @@ typedef struct AccountRecord {
 } AccountRecord;
 
 void account_record_deinit(AccountRecord *record);
+/* A deep copy; frees what @to held. Returns 0, -ENOMEM. */
 int account_record_copy(AccountRecord *to, const AccountRecord *from);
 
 typedef struct RunRecord {
