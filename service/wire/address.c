@@ -38,15 +38,15 @@ static const struct Range6 {
         unsigned len;
         Reach reach;
 } ranges6[] = {
-        { { 0xfc }, 7, REACH_PRIVATE },                      /* unique local, RFC 4193 */
-        { { 0xfe, 0x80 }, 10, REACH_LOCAL },                 /* link-local */
-        { { 0xfe, 0xc0 }, 10, REACH_PRIVATE },               /* site-local, retired by RFC 3879 */
-        { { 0x20, 0x01, 0x00, 0x00 }, 32, REACH_NEVER },     /* Teredo: hides an IPv4 address */
-        { { 0x20, 0x01, 0x00, 0x10 }, 28, REACH_NEVER },     /* ORCHID, RFC 4843 */
-        { { 0x20, 0x01, 0x00, 0x20 }, 28, REACH_NEVER },     /* ORCHIDv2, RFC 7343 */
-        { { 0x20, 0x01, 0x00, 0x02 }, 32, REACH_PRIVATE },   /* benchmarks, RFC 5180 (really /48) */
-        { { 0x00, 0x64, 0xff, 0x9b }, 32, REACH_PRIVATE },   /* local NAT64, RFC 8215 (really /48) */
-        { { 0x20 }, 3, REACH_PUBLIC },                       /* global unicast */
+        { { 0xfc }, 7, REACH_PRIVATE },                    /* unique local, RFC 4193 */
+        { { 0xfe, 0x80 }, 10, REACH_LOCAL },               /* link-local */
+        { { 0xfe, 0xc0 }, 10, REACH_PRIVATE },             /* site-local, retired by RFC 3879 */
+        { { 0x20, 0x01, 0x00, 0x00 }, 32, REACH_NEVER },   /* Teredo: hides an IPv4 address */
+        { { 0x20, 0x01, 0x00, 0x10 }, 28, REACH_NEVER },   /* ORCHID, RFC 4843 */
+        { { 0x20, 0x01, 0x00, 0x20 }, 28, REACH_NEVER },   /* ORCHIDv2, RFC 7343 */
+        { { 0x20, 0x01, 0x00, 0x02 }, 32, REACH_PRIVATE }, /* benchmarks, RFC 5180 (really /48) */
+        { { 0x00, 0x64, 0xff, 0x9b }, 32, REACH_PRIVATE }, /* local NAT64, RFC 8215 (really /48) */
+        { { 0x20 }, 3, REACH_PUBLIC },                     /* global unicast */
 };
 
 static Reach reach4(uint32_t address)
@@ -75,7 +75,8 @@ static uint32_t word(const uint8_t *p)
 static bool inside6(const uint8_t *a, uint32_t *ret)
 {
         static const uint8_t zero[12] = {}, mapped[12] = { [10] = 0xff, [11] = 0xff },
-                             nat64[12] = { 0x00, 0x64, 0xff, 0x9b }, six_to_four[2] = { 0x20, 0x02 };
+                             nat64[12] = { 0x00, 0x64, 0xff, 0x9b },
+                             six_to_four[2] = { 0x20, 0x02 };
 
         if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0 ||
             (memcmp(a, zero, 12) == 0 && word(a + 12) > 1)) {

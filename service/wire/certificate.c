@@ -171,8 +171,8 @@ static int add_name(Certificate *certificate, const GENERAL_NAME *name)
 
 static int read_names(Certificate *certificate, X509 *leaf)
 {
-        _cleanup_(general_namesp) GENERAL_NAMES *names =
-                X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+        _cleanup_(general_namesp)
+                GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
 
         for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
                 int r = add_name(certificate, sk_GENERAL_NAME_value(names, i));
@@ -316,8 +316,8 @@ int certificate_add_error(Certificate *certificate, int error)
  * into what they issue (Baseline Requirements 7.1.2.7.7), private ones hardly ever do. */
 static bool names_issuer_url(X509 *cert)
 {
-        _cleanup_(accessp) AUTHORITY_INFO_ACCESS *access =
-                X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+        _cleanup_(accessp)
+                AUTHORITY_INFO_ACCESS *access = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
 
         for (int i = 0; access && i < sk_ACCESS_DESCRIPTION_num(access); i++) {
                 const ACCESS_DESCRIPTION *one = sk_ACCESS_DESCRIPTION_value(access, i);
@@ -332,8 +332,8 @@ static bool names_issuer_url(X509 *cert)
  * whether that is the issuer itself: a root. */
 static bool names_issuers_issuer(X509 *cert, bool *ret_root)
 {
-        _cleanup_(authority_keyidp) AUTHORITY_KEYID *id =
-                X509_get_ext_d2i(cert, NID_authority_key_identifier, NULL, NULL);
+        _cleanup_(authority_keyidp) AUTHORITY_KEYID *id = X509_get_ext_d2i(
+                cert, NID_authority_key_identifier, NULL, NULL);
 
         for (int i = 0; id && id->issuer && i < sk_GENERAL_NAME_num(id->issuer); i++) {
                 const GENERAL_NAME *name = sk_GENERAL_NAME_value(id->issuer, i);

@@ -365,8 +365,8 @@ int stream_write(Stream *stream, Phase phase, const void *data, size_t len, Outc
                                 tls_session_tell(stream->session, no);
                         else
                                 no->error = stream->error;
-                        return outcome_set(no, result == TLS_CLOSED ? OUTCOME_CLOSED : OUTCOME_RESET,
-                                           phase);
+                        return outcome_set(
+                                no, result == TLS_CLOSED ? OUTCOME_CLOSED : OUTCOME_RESET, phase);
                 }
         }
         return 0;
