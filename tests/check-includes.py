@@ -14,8 +14,8 @@ MAY_USE["proto"] = ["base", "proto"]  # parsers never see a connection
 OWNERS = {
     "ares.h": ["service/wire/dns"],
     "curl/": ["service/wire/http"],
-    "openssl/ssl.h": ["service/wire/tls", "service/wire/stream"],
-    "openssl/x509": ["service/wire/cert", "service/wire/tls"],
+    "openssl/ssl.h": ["service/wire/tls", "service/wire/stream", "tests/unit/wire/"],
+    "openssl/x509": ["service/wire/cert", "service/wire/tls", "tests/unit/wire/"],
     "openssl/": ["service/base/", "service/wire/tls", "service/wire/cert", "service/wire/stream", "tests/"],
     "gsasl.h": ["service/proto/sasl"],
     "expat.h": ["service/proto/autoconfig"],
