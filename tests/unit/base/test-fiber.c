@@ -1069,13 +1069,13 @@ static void test_deep_stack(void **state)
         }
 }
 
-static __attribute__((noinline)) uintptr_t leave_deep_trace(void)
+static __attribute__((noinline)) void leave_deep_trace(uintptr_t *ret)
 {
         volatile char bytes[100 * 1024];
 
         for (size_t i = 0; i < sizeof(bytes); i++)
                 bytes[i] = 'S';
-        return (uintptr_t) bytes;
+        *ret = (uintptr_t) bytes;
 }
 
 static int body_leaves_traces(void *arg)
@@ -1086,7 +1086,7 @@ static int body_leaves_traces(void *arg)
         for (size_t i = 0; i < sizeof(bytes); i++)
                 bytes[i] = 'S';
         seen[0] = (uintptr_t) bytes;
-        seen[1] = leave_deep_trace();
+        leave_deep_trace(&seen[1]);
         return 0;
 }
 
