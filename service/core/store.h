@@ -26,13 +26,15 @@ typedef struct SealedSecrets {
         size_t incoming_len, outgoing_len;
 } SealedSecrets;
 
-/* All accounts, on the loop, without suspending. The record is borrowed by @each. */
+/* All accounts, on the loop, without suspending. The record is borrowed by @each; when that returns negative, so does this, at
+ * once. @each must not call the same function again. */
 int store_accounts(Store *store, int (*each)(void *userdata, const AccountRecord *record),
                    void *userdata);
 /* Account and secrets in one transaction. -EEXIST: (uid, protocol, host, user) is taken. */
 int store_account_insert(Store *store, const AccountRecord *record, const SealedSecrets *secrets);
-/* Everything but secrets. -ENOENT. */
+/* Everything but secrets. -ENOENT; -EEXIST as above. */
 int store_account_update(Store *store, const AccountRecord *record);
+/* A side that is NULL keeps its secret; one of length 0 loses it. -ENOENT. */
 int store_account_set_secrets(Store *store, const char *id, const SealedSecrets *secrets);
 /* Account, secrets, messages and runs in one transaction. -ENOENT. */
 int store_account_delete(Store *store, const char *id);
@@ -41,12 +43,14 @@ int store_secret(Store *store, const char *id, const char *side, Buffer *to);
 
 /* --- messages (store_message.c) --- */
 
-/* All of one account, on the loop. The record is borrowed by @each. */
+/* All of one account in the order of their rows, on the loop. The record is borrowed by @each, as above. */
 int store_messages(Store *store, const char *id,
                    int (*each)(void *userdata, const MessageRecord *record), void *userdata);
-/* Reserves a row for each (uidl, occurrence, size ignored) and stores the row ids in the records. */
+/* Reserves a row for each (uidl, occurrence, size ignored) and stores the row ids in the records. One that a crash left reserved
+ * is given again; the records' states say what stands. -ENOENT: no such account. */
 int store_messages_reserve(Store *store, const char *id, MessageRecord *records, size_t n);
-/* Moves rows to MESSAGE_STAGED with their sizes and, in the same commit, rows @done to MESSAGE_DONE and removes @dropped. */
+/* Moves rows to MESSAGE_STAGED with their sizes and, in the same commit, rows @done to MESSAGE_DONE and removes @dropped. -ENOENT
+ * (and nothing is changed): no such account, or a staged row is not reserved. */
 int store_messages_stage(Store *store, const char *id, const MessageRecord *staged, size_t n_staged,
                          const uint64_t *done, size_t n_done, const uint64_t *dropped,
                          size_t n_dropped);

@@ -1,1 +1,134 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The history of runs, and what the end of one changes with it: the account's record and the messages that it has settled. */
+#include "base/limits.h"
+#include "base/text.h"
+#include "core/store_internal.h"
+
+typedef struct RunJob {
+        StoreJob base;
+        AccountRecord account;
+        RunRecord run;
+        RowSet done, dropped;
+} RunJob;
+
+static void run_job_deinit(StoreJob *base)
+{
+        RunJob *job = (RunJob *) base;
+
+        account_record_deinit(&job->account);
+        run_record_deinit(&job->run);
+        free(job->done.rows);
+        free(job->dropped.rows);
+}
+
+static int run_copy(RunRecord *to, const RunRecord *from)
+{
+        *to = *from;
+        to->cause = to->text = NULL;
+        return text_set(&to->cause, from->cause) < 0 || text_set(&to->text, from->text) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
+static int run_insert(Connection *writer, uint64_t account, RunRecord *run)
+{
+        static const char insert[] = "INSERT INTO run (account, started_usec, ended_usec, cause,"
+                                     " text, listed, fresh, skipped, delivered, deleted, bytes,"
+                                     " manual) VALUES"
+                                     " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        static const char prune[] = "DELETE FROM run WHERE account = ?1 AND number <="
+                                    " (SELECT number FROM run WHERE account = ?1"
+                                    " ORDER BY number DESC LIMIT 1 OFFSET ?2)";
+        int r;
+
+        r = statement_run(writer, insert,
+                          VALUES(NUMBER(account), NUMBER(run->started_usec),
+                                 NUMBER(run->ended_usec), TEXT(run->cause), TEXT(run->text),
+                                 NUMBER(run->listed), NUMBER(run->fresh), NUMBER(run->skipped),
+                                 NUMBER(run->delivered), NUMBER(run->deleted), NUMBER(run->bytes),
+                                 NUMBER(run->manual)));
+        if (r < 0)
+                return r;
+        run->id = (uint64_t) sqlite3_last_insert_rowid(writer->db);
+        r = statement_run(writer, prune, VALUES(NUMBER(account), NUMBER(LIMIT_HISTORY)));
+        return MIN(r, 0);
+}
+
+static int run_end_work(Connection *writer, StoreJob *base)
+{
+        RunJob *job = (RunJob *) base;
+        uint64_t account;
+        int r;
+
+        r = account_number(writer, job->account.id, &account);
+        if (r < 0)
+                return r;
+        r = account_write(writer, &job->account);
+        if (r < 0)
+                return r;
+        r = messages_settle(writer, account, &job->done, &job->dropped);
+        return r < 0 ? r : run_insert(writer, account, &job->run);
+}
+
+int store_run_end(Store *store, const AccountRecord *account, RunRecord *run, const uint64_t *done,
+                  size_t n_done, const uint64_t *dropped, size_t n_dropped)
+{
+        _cleanup_(store_job_unrefp)
+                RunJob *job = store_job_new(store, sizeof(*job), run_end_work, run_job_deinit);
+        int r;
+
+        if (!job || account_record_copy(&job->account, account) < 0 ||
+            run_copy(&job->run, run) < 0 || row_set_copy(&job->done, done, n_done) < 0 ||
+            row_set_copy(&job->dropped, dropped, n_dropped) < 0)
+                return -ENOMEM;
+        r = store_job_run(store, &job->base);
+        if (r < 0)
+                return r;
+        run->id = job->run.id;
+        return 0;
+}
+
+static int run_read(sqlite3_stmt *s, RunRecord *to)
+{
+        to->id = column_number(s, 0);
+        to->started_usec = column_number(s, 1);
+        to->ended_usec = column_number(s, 2);
+        to->listed = column_number(s, 5);
+        to->fresh = column_number(s, 6);
+        to->skipped = column_number(s, 7);
+        to->delivered = column_number(s, 8);
+        to->deleted = column_number(s, 9);
+        to->bytes = column_number(s, 10);
+        to->manual = column_number(s, 11);
+        return text_set(&to->cause, column_text(s, 3)) < 0 ||
+                               text_set(&to->text, column_text(s, 4)) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
+int store_runs(Store *store, const char *id, unsigned max,
+               int (*each)(void *userdata, const RunRecord *run), void *userdata)
+{
+        static const char sql[] = "SELECT number, started_usec, ended_usec, cause, text, listed,"
+                                  " fresh, skipped, delivered, deleted, bytes, manual FROM run"
+                                  " WHERE account = ?1 ORDER BY number DESC LIMIT ?2";
+        _cleanup_(statement_resetp) sqlite3_stmt *statement = NULL;
+        uint64_t account;
+        int r;
+
+        r = account_number(&store->reader, id, &account);
+        if (r < 0)
+                return r;
+        r = statement_get(&statement, &store->reader, sql, VALUES(NUMBER(account), NUMBER(max)));
+        while (r >= 0) {
+                _cleanup_(run_record_deinit) RunRecord run = {};
+
+                r = statement_step(&store->reader, statement);
+                if (r <= 0)
+                        break;
+                r = run_read(statement, &run);
+                if (r == 0)
+                        r = each(userdata, &run);
+        }
+        return r;
+}
