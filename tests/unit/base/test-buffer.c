@@ -2,7 +2,7 @@
 /* The ceiling holds at every size, the NUL is always there, and what was secret is cleared in place. */
 #include <string.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/buffer.h"
 

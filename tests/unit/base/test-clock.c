@@ -2,7 +2,7 @@
 /* Both clocks, real and virtual. */
 #include <time.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 static void test_real(void **state)
 {

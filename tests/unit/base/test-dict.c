@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/dict.h"
 #include "base/limits.h"

@@ -2,7 +2,7 @@
 /* Published vectors, and sealed bytes that somebody changed. */
 #include <string.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/digest.h"
 

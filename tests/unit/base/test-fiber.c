@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/limits.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The heap beside a plain array that is searched: whatever is done at random, both name the same earliest time. */
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/heap.h"
 

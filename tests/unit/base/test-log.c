@@ -2,7 +2,7 @@
 /* What arrives on standard error: one line each, levels obeyed, nothing forged, errno kept. */
 #include <string.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/log.h"
 

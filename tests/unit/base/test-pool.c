@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/pool.h"
 

@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/limits.h"
 #include "base/secret.h"

@@ -2,7 +2,7 @@
 /* Foreign bytes made fit to be shown: tables of what comes in and what must come out. */
 #include <string.h>
 
-#include "check.h"
+#include "tests/unit/base/check.h"
 
 #include "base/text.h"
 
