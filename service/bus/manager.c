@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* org.waypost.Waypost1.Manager, at the root: beginning a setup, and asking for what the service knows. */
+#include "base/log.h"
+#include "base/text.h"
+#include "bus/errors.h"
+#include "bus/getter.h"
+#include "bus/objects.h"
+#include "bus/setup.h"
+#include "bus/variant.h"
+#include "config.h"
+#include "core/account.h"
+#include "core/setup.h"
+#include "dbus/names.h"
+#include "probe/cause.h"
+
+/* What came to the contract after its first version, and what this build can do. Names stay. */
+static const char *const features[] = { "pop3", "smtp", "maildir", "verification-mail", NULL };
+
+DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
+
+static int get_features(sd_bus *sd, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+        int r = sd_bus_message_open_container(reply, 'a', "s");
+
+        for (const char *const *f = features; r >= 0 && *f; f++)
+                r = sd_bus_message_append_basic(reply, 's', *f);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* --- setups ------------------------------------------------------------------------------------------------- */
+
+/* The message ends with the path of the account that is in the way. */
+static int refuse_start(Bus *bus, uid_t uid, const char *address, int result, const char *why,
+                        sd_bus_error *error)
+{
+        char path[PATH_SIZE];
+        Account *account;
+
+        if (result != SETUP_ACCOUNT_EXISTS)
+                return error_from_setup(error, result, why);
+        account = core_account_by_address(bus->core, uid, address);
+        if (account)
+                account_path(account, path);
+        return error_set(error, TROUBLE_EXISTS, account ? path : NULL);
+}
+
+static int method_start_setup(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        _cleanup_(dict_freep) Dict *options = NULL;
+        Bus *bus = userdata;
+        const char *address, *why = NULL;
+        Setup *setup;
+        uid_t uid;
+        int r;
+
+        r = variant_read_text(m, "address", &address, error);
+        if (r < 0)
+                return r;
+        r = variant_read(m, &options, error);
+        if (r < 0)
+                return r;
+        r = bus_caller(bus, m, &uid, error);
+        if (r < 0)
+                return r;
+        r = setup_start(&setup, bus->core, uid, address, options, &why);
+        if (r)
+                return refuse_start(bus, uid, address, r, why, error);
+        return setup_started(m, setup, error);
+}
+
+static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        _cleanup_(dict_freep) Dict *options = NULL;
+        Bus *bus = userdata;
+        const char *host, *why = NULL;
+        Setup *setup;
+        uint16_t port;
+        uid_t uid;
+        int r;
+
+        r = variant_read_text(m, "host", &host, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_basic(m, 'q', &port);
+        if (r < 0)
+                return error_fault(error, r, "reading an argument");
+        r = variant_read(m, &options, error);
+        if (r < 0)
+                return r;
+        r = bus_caller(bus, m, &uid, error);
+        if (r < 0)
+                return r;
+        r = setup_start_probe(&setup, bus->core, uid, host, port, options, &why);
+        if (r)
+                return error_from_setup(error, r, why);
+        return setup_started(m, setup, error);
+}
+
+/* --- accounts ----------------------------------------------------------------------------------------------- */
+
+/* One's own first; root may mean anybody's. */
+static Account *account_visible(Bus *bus, uid_t uid, const char *address)
+{
+        Account *found = core_account_by_address(bus->core, uid, address), *account;
+
+        for (size_t i = 0; uid == 0 && !found && (account = core_account_at(bus->core, i)); i++)
+                found = core_account_by_address(bus->core, account_record(account)->uid, address);
+        return found;
+}
+
+static int method_find_account(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        Bus *bus = userdata;
+        char path[PATH_SIZE];
+        const char *address;
+        Account *account;
+        uid_t uid;
+        int r;
+
+        r = variant_read_text(m, "address", &address, error);
+        if (r < 0)
+                return r;
+        r = bus_caller(bus, m, &uid, error);
+        if (r < 0)
+                return r;
+        account = account_visible(bus, uid, address);
+        if (!account)
+                return error_set(error, TROUBLE_NOT_FOUND, "No account has this address.");
+        account_path(account, path);
+        return sd_bus_reply_method_return(m, "o", path);
+}
+
+/* --- causes ------------------------------------------------------------------------------------------------- */
+
+static int cause_to_dict(const Cause *cause, Dict *to)
+{
+        int r;
+
+        r = dict_set_text(to, KEY_CAUSE, cause->code);
+        if (r == 0)
+                r = dict_set_text(to, "class", cause_class_name(cause->class));
+        if (r == 0)
+                r = dict_set_text(to, "severity", cause_severity_name(cause->severity));
+        if (r == 0)
+                r = dict_set_text(to, "title", cause->title);
+        if (r == 0)
+                r = dict_set_text(to, "explanation", cause->explanation);
+        if (r == 0)
+                r = dict_set_list(to, "remedies", cause->remedies ?: (char *[]){ NULL });
+        return r;
+}
+
+static int reply_dict(sd_bus_message *m, const Dict *dict, sd_bus_error *error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = variant_append(reply, dict);
+        if (r < 0)
+                return error_fault(error, r, "answering");
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_describe_cause(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        static const char *const known[] = { "locale", NULL };
+        _cleanup_(dict_freep) Dict *options = NULL;
+        _cleanup_(dict_freep) Dict *dict = NULL;
+        const char *code;
+        const Cause *cause;
+        int r;
+
+        r = variant_read_text(m, "cause", &code, error);
+        if (r < 0)
+                return r;
+        r = variant_read(m, &options, error);
+        if (r < 0)
+                return r;
+        r = variant_only(options, known, error);
+        if (r < 0)
+                return r;
+        if (dict_find(options, "locale") && !dict_text(options, "locale"))
+                return error_argument(error, "locale", "must be text");
+        cause = cause_find(code);
+        if (!cause)
+                return error_set(error, TROUBLE_NOT_FOUND, "No cause has this code.");
+        dict = dict_new();
+        r = dict ? cause_to_dict(cause, dict) : -ENOMEM;
+        return r < 0 ? error_fault(error, r, "describing a cause") : reply_dict(m, dict, error);
+}
+
+static int method_list_causes(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const Cause *cause;
+        int r;
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "s");
+        for (size_t i = 0; r >= 0 && (cause = cause_at(i)); i++)
+                r = sd_bus_message_append_basic(reply, 's', cause->code);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        if (r < 0)
+                return error_fault(error, r, "listing causes");
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+#define OPEN SD_BUS_VTABLE_UNPRIVILEGED
+
+const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("StartSetup", SD_BUS_ARGS("s", address, "a{sv}", options),
+                                SD_BUS_RESULT("o", setup), method_start_setup, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("Probe", SD_BUS_ARGS("s", host, "q", port, "a{sv}", options),
+                                SD_BUS_RESULT("o", setup), method_probe, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("FindAccount", SD_BUS_ARGS("s", address),
+                                SD_BUS_RESULT("o", account), method_find_account, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("DescribeCause", SD_BUS_ARGS("s", cause, "a{sv}", options),
+                                SD_BUS_RESULT("a{sv}", description), method_describe_cause, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("ListCauses", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", causes),
+                                method_list_causes, OPEN),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Features", "as", get_features, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_VTABLE_END,
+};

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* a{sv} and the program's Dict, both ways; and the checks that every text of a caller passes. */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "base/dict.h"
+
+/* Reads the next argument of @m, an a{sv}: text, booleans, integers of any width (not below zero), lists of text, and one level of
+ * a{sv} inside. Duplicate keys, other types, unclean or too long text and too many entries are refused.
+ * Returns 0, or a negative errno with @error filled: it names the key. */
+int variant_read(sd_bus_message *m, Dict **ret, sd_bus_error *error);
+/* Reads the next argument of @m, an s called @name in errors. Borrowed from the message. */
+int variant_read_text(sd_bus_message *m, const char *name, const char **ret, sd_bus_error *error);
+/* Appends @dict as a{sv}; NULL as an empty one. Returns what sd-bus says. */
+int variant_append(sd_bus_message *m, const Dict *dict);
+/* Refuses every key of @dict that is not in the NULL-terminated @known. */
+int variant_only(const Dict *dict, const char *const *known, sd_bus_error *error);
