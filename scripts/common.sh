@@ -85,12 +85,13 @@ build_usable() {
                 && "${clean_env[@]}" ninja -C "$1" build.ninja </dev/null >/dev/null 2>&1
 }
 
-# build_in NAME MESON_OPTION...: configures and builds $project/NAME; one build of a tree at a time.
-build_in() {
+# build_in NAME MESON_OPTION...: configures and builds $project/NAME; one build of a tree at a time. In a subshell,
+# whose end gives the lock back.
+build_in() (
         local dir=$project/$1 lock
         shift
         exec {lock}<"$project/scripts/common.sh"
-        flock "$lock"
+        flock "$lock" || return 1
         if ! build_usable "$dir"; then
                 rm -rf "$dir"
                 run_quietly 'meson setup' "${clean_env[@]}" meson setup "$dir" "$project" "$@" || return 1
@@ -98,9 +99,8 @@ build_in() {
         local left
         left=$("${clean_env[@]}" ninja -C "$dir" -n 2>/dev/null | sed -n 's/^\[[0-9]*\/\([0-9]*\)\].*/\1/p' | tail -n 1)
         [ "${left:-0}" -lt 10 ] || say "building ($left steps)"
-        run_quietly build "${clean_env[@]}" ninja -C "$dir" || return 1
-        exec {lock}<&-
-}
+        run_quietly build "${clean_env[@]}" ninja -C "$dir"
+)
 
 build_release() { build_in build --buildtype=debugoptimized || die "waypost could not be built"; }
 
