@@ -33,7 +33,7 @@ def build_folder():
         return named
     for name in ('build-san', 'build'):
         path = os.path.join(PROJECT, name)
-        if os.path.exists(os.path.join(path, 'service', 'waypostd')):
+        if os.path.exists(os.path.join(path, 'service', 'bus', 'waypostd')):
             return path
     raise RuntimeError('waypost is not built: run scripts/test, or set WAYPOST_BUILD')
 

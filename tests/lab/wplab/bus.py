@@ -126,7 +126,7 @@ class Bus:
         for section, keys in self.config.items():
             sections.setdefault(section, {}).update(keys)
         self.config_path = write_config(self.file('waypost.conf'), sections)
-        program = [*self.wrapper, self.binary('service', 'waypostd'), '--config', self.config_path]
+        program = [*self.wrapper, self.binary('service', 'bus', 'waypostd'), '--config', self.config_path]
         user = ['/usr/bin/setpriv', f'--reuid={self.user.pw_uid}', f'--regid={self.user.pw_gid}', '--clear-groups', '--']
         env = {**CLEAN_ENV, **SANITIZERS, **self.env}
         if self.wrapper and 'ASAN_OPTIONS' not in self.env:
