@@ -11,25 +11,32 @@
 
 typedef struct Maildir Maildir;
 
-/* Makes what is missing below @base (parents too: base/mail/UID/ID) and opens it. @owner gets the ACL unless it is our own uid. Blocking but
- * short; on the loop. Returns 0, -EPERM, -ENOSPC, -EDQUOT, -errno. */
+/* Makes what is missing (parents too: base/mail/UID/ID) and opens it. @owner gets the ACL unless it is our own uid, when everything
+ * is simply ours (0700, 0600). Otherwise every directory on the way must be root's or ours, and the four of the Maildir ours: -EPERM;
+ * and a link on the way root's or ours: -ELOOP. Blocking but short; on the loop. Returns 0, -EINVAL (not absolute), -EOPNOTSUPP (the
+ * file system has no ACLs), -EPERM, -ELOOP, -ENOSPC, -EDQUOT, -errno. */
 int maildir_open(Maildir **ret, const char *location, uid_t owner);
 Maildir *maildir_free(Maildir *maildir);
 DEFINE_CLEANUP(Maildir, maildir_free);
 /* Removes the whole Maildir (used when an account is removed with its mail, and after a setup that was cancelled). Only what
- * maildir_open() made or mail that lies in it; never follows links. Blocking: on a pool. */
+ * maildir_open() made or mail that lies in it; never follows links; parents stay. The owner is shut out first. A missing one is fine.
+ * Returns 0, -ENOTEMPTY (there is more in it: that stays), -EPERM (not ours), -errno. Blocking: on a pool. */
 int maildir_remove(const char *location);
 
-/* File names: "<row>.waypost" in tmp/, "<created_usec>.W<row>.waypost" in new/, so that both follow from the row alone. */
-/* Opens tmp/NAME for writing, truncating one that a crash left. Returns the descriptor or -ENOSPC, -EDQUOT, -errno. */
+/* File names follow from the row alone, so that a delivery can be finished by who knows nothing else: "<row>.waypost" in tmp/, and in
+ * new/ "<row, 12 digits>.W.waypost", which sorts in the order of arrival and is no other deliverer's. If another file has that name
+ * (a database restored from a backup gives old rows again), "<row>.W2.waypost" and so on. */
+/* Opens a new tmp/NAME for writing; one that a crash left is removed first (never truncated: it may have its other name in new/
+ * already). Returns the descriptor or -ENOSPC, -EDQUOT, -errno. */
 int maildir_create(Maildir *maildir, uint64_t row);
 /* Removes tmp/NAME; a missing one is fine. */
 int maildir_discard(Maildir *maildir, uint64_t row);
-/* fsync of all files, then of tmp/, on @pool as one job or several. Consumes the descriptors, also on failure. Suspends.
- * Returns 0 when all is durable; else the first error, and none counts as written. */
+/* fsync of all files, then of tmp/, on @pool as one job or several. Consumes the descriptors, also on failure (they are -1
+ * then). Suspends. Returns 0 when all is durable; else the first error, and none counts as written: an fsync that failed is not
+ * asked again, the messages are written anew. After a failed fsync of tmp/ or new/ this Maildir says -EIO until it is opened again. */
 int maildir_sync_files(Maildir *maildir, Pool *pool, int *fds_take, size_t n);
 /* Renames each from tmp/ into new/ and fsyncs new/. A file that is no longer in tmp/ was delivered before (after a crash): fine.
- * Suspends. */
+ * Suspends. After an error some may have been renamed: to be called again with all of them. */
 int maildir_deliver(Maildir *maildir, Pool *pool, const uint64_t *rows, size_t n);
-/* After a crash: removes every file in tmp/ whose row is not in @staged (sorted). Returns 0, -errno. */
+/* After a crash: removes every file of ours in tmp/ whose row is not in @staged (sorted). Returns 0, -errno. */
 int maildir_clean(Maildir *maildir, const uint64_t *staged, size_t n_staged);
