@@ -44,11 +44,12 @@
 #define USEC_PER_DAY (24 * USEC_PER_HOUR)
 #define USEC_INFINITY UINT64_MAX
 
-static inline void free_charp(char **p)
+/* For a pointer to anything that malloc() made. */
+static inline void free_pointer(void *p)
 {
-        free(*p);
+        free(*(void **) p);
 }
-#define _cleanup_free_ _cleanup_(free_charp)
+#define _cleanup_free_ _cleanup_(free_pointer)
 
 /* close() that keeps errno, for cleanup and error paths. Returns -1, so that fd = fd_close(fd). */
 static inline int fd_close(int fd)

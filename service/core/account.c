@@ -1,1 +1,358 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See account.h. State follows from Cause by one table, here; nothing else sets it. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/setup_internal.h"
+#include "dbus/names.h"
+#include "probe/cause.h"
+
+Account *account_free(Account *account)
+{
+        if (!account)
+                return NULL;
+        account->fiber = fiber_cancel(account->fiber);
+        account_record_deinit(&account->record);
+        run_record_deinit(&account->run_record);
+        dict_clear(&account->run);
+        list_free(account->warnings);
+        free(account);
+        return NULL;
+}
+
+int account_new(Account **ret, Core *core, const AccountRecord *record)
+{
+        _cleanup_(account_freep) Account *account = calloc(1, sizeof(*account));
+        int r;
+
+        if (!account)
+                return -ENOMEM;
+        account->core = core;
+        r = account_record_copy(&account->record, record);
+        if (r < 0)
+                return r;
+        account->next_run_id = store_next_run(core->store);
+        account->state = account->record.paused ? ACCOUNT_STATE_PAUSED
+                                                : account_state_of_cause(account->record.cause);
+        *ret = TAKE(account);
+        return 0;
+}
+
+void account_changed(Account *account, unsigned what)
+{
+        const Observer *o = &account->core->observer;
+
+        if (o->account_changed && !account->removing)
+                o->account_changed(o->userdata, account, what);
+}
+
+/* --- state --------------------------------------------------------------------------------------------------------- */
+
+/* Longest prefix first where one is part of another. */
+static const struct {
+        const char *prefix;
+        AccountState state;
+} state_table[] = {
+        { "auth.temporary-failure", ACCOUNT_STATE_FAILING },
+        { "auth.rate-limited", ACCOUNT_STATE_FAILING },
+        { "auth.account-locked", ACCOUNT_STATE_FAILING },
+        { "auth.oauth-required", ACCOUNT_STATE_NEEDS_AUTHORIZATION },
+        { "auth.bad-credentials", ACCOUNT_STATE_NEEDS_PASSWORD },
+        { "auth.username-format", ACCOUNT_STATE_NEEDS_PASSWORD },
+        { "auth.app-password-required", ACCOUNT_STATE_NEEDS_PASSWORD },
+        { "auth.password-", ACCOUNT_STATE_NEEDS_PASSWORD },
+        { "local.secret-unavailable", ACCOUNT_STATE_NEEDS_PASSWORD },
+        { "oauth.", ACCOUNT_STATE_NEEDS_AUTHORIZATION },
+        { "tls.cert-self-signed", ACCOUNT_STATE_NEEDS_APPROVAL },
+        { "tls.cert-untrusted-ca", ACCOUNT_STATE_NEEDS_APPROVAL },
+};
+
+AccountState account_state_of_cause(const char *cause)
+{
+        const Cause *known = cause_find(cause);
+
+        if (!cause)
+                return ACCOUNT_STATE_ACTIVE;
+        for (size_t i = 0; i < ELEMENTS(state_table); i++)
+                if (text_starts_nocase(cause, state_table[i].prefix))
+                        return state_table[i].state;
+        return known && known->class == CAUSE_TEMPORARY ? ACCOUNT_STATE_FAILING
+                                                        : ACCOUNT_STATE_BLOCKED;
+}
+
+const char *account_state_name(AccountState state)
+{
+        switch (state) {
+        case ACCOUNT_STATE_ACTIVE:
+                return ACCOUNT_ACTIVE;
+        case ACCOUNT_STATE_FAILING:
+                return ACCOUNT_FAILING;
+        case ACCOUNT_STATE_NEEDS_PASSWORD:
+                return ACCOUNT_NEEDS_PASSWORD;
+        case ACCOUNT_STATE_NEEDS_AUTHORIZATION:
+                return ACCOUNT_NEEDS_AUTHORIZATION;
+        case ACCOUNT_STATE_NEEDS_APPROVAL:
+                return ACCOUNT_NEEDS_APPROVAL;
+        case ACCOUNT_STATE_BLOCKED:
+                return ACCOUNT_BLOCKED;
+        case ACCOUNT_STATE_PAUSED:
+                return ACCOUNT_PAUSED;
+        }
+        return ACCOUNT_BLOCKED;
+}
+
+bool account_set_cause(Account *account, const char *cause)
+{
+        AccountRecord *record = &account->record;
+        AccountState state = record->paused ? ACCOUNT_STATE_PAUSED : account_state_of_cause(cause);
+
+        if (text_equal(record->cause, cause) && state == account->state)
+                return false;
+        if (!text_equal(record->cause, cause)) {
+                record->since_usec = clock_real();
+                if (text_set(&record->cause, cause) < 0)
+                        return false;
+        }
+        account->state = state;
+        log_write(state == ACCOUNT_STATE_ACTIVE || state == ACCOUNT_STATE_PAUSED ? LOG_NOTICE
+                                                                                 : LOG_WARNING,
+                  (LogField[]){ { "WAYPOST_ACCOUNT", record->id }, { "WAYPOST_CAUSE", cause }, {} },
+                  "%s is %s%s%s", record->address, account_state_name(state), cause ? ": " : "",
+                  cause ? cause : "");
+        account_changed(account, ACCOUNT_CHANGED_STATE);
+        return true;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------- */
+
+const AccountRecord *account_record(const Account *account)
+{
+        return &account->record;
+}
+
+AccountState account_state(const Account *account)
+{
+        return account->state;
+}
+
+uint64_t account_next_run_usec(const Account *account)
+{
+        uint64_t now = clock_now(), real = clock_real();
+
+        if (!account->due.index)
+                return 0;
+        return account->due.due > now ? real + (account->due.due - now) : real;
+}
+
+const Dict *account_run(const Account *account)
+{
+        return &account->run;
+}
+
+char *const *account_warnings(const Account *account)
+{
+        return account->warnings;
+}
+
+int account_history(Account *account, unsigned max,
+                    int (*each)(void *userdata, const RunRecord *run), void *userdata)
+{
+        return store_runs(account->core->store, account->record.id,
+                          MIN(max, (unsigned) LIMIT_HISTORY), each, userdata);
+}
+
+int run_to_dict(const RunRecord *run, Dict *to)
+{
+        int r;
+
+        if ((r = dict_set_number(to, KEY_RUN, run->id)) < 0 ||
+            (r = dict_set_number(to, KEY_STARTED, run->started_usec)) < 0 ||
+            (r = dict_set_number(to, KEY_ENDED, run->ended_usec)) < 0 ||
+            (r = dict_set_text(to, KEY_CAUSE, run->cause ? run->cause : "")) < 0 ||
+            (r = dict_set_text(to, KEY_REPLY, run->text)) < 0 ||
+            (r = dict_set_number(to, KEY_LISTED, run->listed)) < 0 ||
+            (r = dict_set_number(to, KEY_FRESH, run->fresh)) < 0 ||
+            (r = dict_set_number(to, KEY_SKIPPED, run->skipped)) < 0 ||
+            (r = dict_set_number(to, KEY_DELIVERED, run->delivered)) < 0 ||
+            (r = dict_set_number(to, KEY_DELETED, run->deleted)) < 0 ||
+            (r = dict_set_number(to, KEY_BYTES, run->bytes)) < 0)
+                return r;
+        return dict_set_bool(to, KEY_MANUAL, run->manual);
+}
+
+/* --- secrets ------------------------------------------------------------------------------------------------------- */
+
+int account_secret(Account *account, Side side, Secret **ret)
+{
+        _cleanup_buffer_ Buffer sealed = BUFFER(2 * LIMIT_TOKEN);
+        const char *field = side_name(account->record.same_secret ? SIDE_INCOMING : side);
+        int r;
+
+        r = store_secret(account->core->store, account->record.id, field, &sealed);
+        if (r < 0)
+                return r;
+        return vault_unseal(account->core->vault, account->record.id, field, sealed.data,
+                            sealed.len, ret);
+}
+
+int account_store_secrets(Account *account, const Secret *incoming, const Secret *outgoing)
+{
+        _cleanup_buffer_ Buffer in = BUFFER(2 * LIMIT_TOKEN), out = BUFFER(2 * LIMIT_TOKEN);
+        SealedSecrets sealed;
+        int r = 0;
+
+        if (incoming)
+                r = vault_seal(account->core->vault, account->record.id, "incoming", incoming, &in);
+        if (r == 0 && outgoing)
+                r = vault_seal(account->core->vault, account->record.id, "outgoing", outgoing,
+                               &out);
+        if (r < 0)
+                return r;
+        sealed = (SealedSecrets){ in.data, out.data, in.len, out.len };
+        return store_account_set_secrets(account->core->store, account->record.id, &sealed);
+}
+
+/* --- the maildrop -------------------------------------------------------------------------------------------------- */
+
+int account_take_maildrop(Account *account)
+{
+        int r;
+
+        while (account->maildrop_busy) {
+                r = fiber_queue_wait(&account->maildrop_queue);
+                if (r < 0)
+                        return r;
+        }
+        account->maildrop_busy = true;
+        return 0;
+}
+
+void account_give_maildrop(Account *account)
+{
+        account->maildrop_busy = false;
+        fiber_queue_wake_all(&account->maildrop_queue);
+}
+
+/* --- what callers may do ------------------------------------------------------------------------------------------- */
+
+int account_fetch_now(Account *account, uint64_t *ret_run)
+{
+        switch (account->state) {
+        case ACCOUNT_STATE_PAUSED:
+        case ACCOUNT_STATE_NEEDS_PASSWORD:
+        case ACCOUNT_STATE_NEEDS_AUTHORIZATION:
+                return ACCOUNT_INVALID_STATE;
+        case ACCOUNT_STATE_ACTIVE:
+        case ACCOUNT_STATE_FAILING:
+        case ACCOUNT_STATE_NEEDS_APPROVAL:
+        case ACCOUNT_STATE_BLOCKED:
+                break;
+        }
+        if (!account->run.n_entries) {
+                account->run_manual = true;
+                scheduler_now(account->core->scheduler, account);
+        }
+        *ret_run = account->next_run_id;
+        return 0;
+}
+
+static int account_set_paused(Account *account, bool paused)
+{
+        account->record.paused = paused;
+        /* Going on is a fresh start: what stopped it may have been mended. */
+        account_set_cause(account, paused ? account->record.cause : NULL);
+        if (!paused)
+                account->record.failures = 0;
+        account_changed(account, ACCOUNT_CHANGED_STATE);
+        scheduler_plan(account->core->scheduler, account, clock_now());
+        return store_account_update(account->core->store, &account->record);
+}
+
+int account_pause(Account *account)
+{
+        return account_set_paused(account, true);
+}
+
+int account_resume(Account *account)
+{
+        return account_set_paused(account, false);
+}
+
+int account_configure(Account *account, const Dict *settings, const char **ret_why)
+{
+        int r;
+
+        r = account_read_settings(account->core, &account->record, settings, ret_why);
+        if (r != 0)
+                return r > 0 ? ACCOUNT_INVALID_KEY : r;
+        account_changed(account, ACCOUNT_CHANGED_SETTINGS);
+        if (!account->run.n_entries)
+                scheduler_plan(account->core->scheduler, account, clock_now());
+        return store_account_update(account->core->store, &account->record);
+}
+
+typedef struct RemoveJob {
+        Job job;
+        char *location;
+} RemoveJob;
+
+static int remove_job_run(Job *job)
+{
+        return maildir_remove(CONTAINER_OF(job, RemoveJob, job)->location);
+}
+
+static void remove_job_free(Job *job)
+{
+        RemoveJob *remove = CONTAINER_OF(job, RemoveJob, job);
+
+        free(remove->location);
+        free(remove);
+}
+
+static int remove_mail(Core *core, const char *location)
+{
+        RemoveJob *remove = calloc(1, sizeof(*remove));
+        _cleanup_(job_unrefp) Job *job = NULL;
+        int r;
+
+        if (!remove)
+                return -ENOMEM;
+        job_init(&remove->job, remove_job_run, remove_job_free);
+        job = &remove->job;
+        r = text_set(&remove->location, location);
+        if (r == 0)
+                r = pool_run(core->disk, job);
+        return r < 0 ? r : job->result;
+}
+
+int account_remove(Account *account, bool with_mail)
+{
+        Core *core = account->core;
+        _cleanup_free_ char *location = NULL;
+        int r;
+
+        if (account->removing)
+                return ACCOUNT_INVALID_STATE;
+        r = text_set(&location, account->record.location);
+        if (r < 0)
+                return r;
+        scheduler_forget(core->scheduler, account);
+        /* The run ends here; a look for the verification mail ends by itself when the account is gone. */
+        r = account_take_maildrop(account);
+        if (r < 0)
+                return r;
+        account->removing = true;
+        r = store_account_delete(core->store, account->record.id);
+        if (r < 0 && r != -ENOENT) {
+                account->removing = false;
+                account_give_maildrop(account);
+                scheduler_plan(core->scheduler, account, clock_now());
+                return r;
+        }
+        account->removing = false;
+        core_remove_account(core, account);
+        account_free(account);
+        return with_mail ? remove_mail(core, location) : 0;
+}

@@ -1,1 +1,334 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See core.h. Lists, quotas, the ledger of refused logins, and the janitor that ends setups whose time is over. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/core_internal.h"
+#include "probe/cause.h"
+
+enum { DISK_THREADS = 4 };
+
+int core_why(Core *core, const char **ret_why, int condition, const char *format, ...)
+{
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(core->why, sizeof(core->why), format, ap);
+        va_end(ap);
+        if (ret_why)
+                *ret_why = core->why;
+        return condition;
+}
+
+const Config *core_config(Core *core)
+{
+        return core->config;
+}
+
+unsigned core_policy(const Core *core, bool approved)
+{
+        const Config *c = core->config;
+
+        return (c->allow_private || approved || c->user ? ADDRESS_PRIVATE : 0) |
+               (c->allow_local || c->user ? ADDRESS_LOCAL : 0);
+}
+
+/* --- lists --------------------------------------------------------------------------------------------------------- */
+
+static int pointers_append(void ***list, size_t *n, void *item)
+{
+        void **grown = reallocarray(*list, *n + 1, sizeof(*grown));
+
+        if (!grown)
+                return -ENOMEM;
+        grown[(*n)++] = item;
+        *list = grown;
+        return 0;
+}
+
+static void pointers_remove(void **list, size_t *n, const void *item)
+{
+        for (size_t i = 0; i < *n; i++)
+                if (list[i] == item) {
+                        memmove(list + i, list + i + 1, (*n - i - 1) * sizeof(*list));
+                        (*n)--;
+                        return;
+                }
+}
+
+int core_add_setup(Core *core, Setup *setup)
+{
+        return pointers_append((void ***) &core->setups, &core->n_setups, setup);
+}
+
+void core_remove_setup(Core *core, Setup *setup)
+{
+        pointers_remove((void **) core->setups, &core->n_setups, setup);
+        if (core->observer.setup_removed)
+                core->observer.setup_removed(core->observer.userdata, setup);
+}
+
+int core_add_account(Core *core, Account *account)
+{
+        int r = pointers_append((void ***) &core->accounts, &core->n_accounts, account);
+
+        if (r == 0 && core->observer.account_added)
+                core->observer.account_added(core->observer.userdata, account);
+        return r;
+}
+
+void core_remove_account(Core *core, Account *account)
+{
+        pointers_remove((void **) core->accounts, &core->n_accounts, account);
+        if (core->observer.account_removed)
+                core->observer.account_removed(core->observer.userdata, account);
+}
+
+Setup *core_setup(Core *core, const char *id)
+{
+        for (size_t i = 0; i < core->n_setups; i++)
+                if (strcmp(setup_id(core->setups[i]), id) == 0)
+                        return core->setups[i];
+        return NULL;
+}
+
+Account *core_account(Core *core, const char *id)
+{
+        for (size_t i = 0; i < core->n_accounts; i++)
+                if (strcmp(core->accounts[i]->record.id, id) == 0)
+                        return core->accounts[i];
+        return NULL;
+}
+
+Account *core_account_by_address(Core *core, uid_t uid, const char *address)
+{
+        for (size_t i = 0; i < core->n_accounts; i++) {
+                const AccountRecord *record = &core->accounts[i]->record;
+
+                if (record->uid == uid && text_equal_nocase(record->address, address))
+                        return core->accounts[i];
+        }
+        return NULL;
+}
+
+Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming)
+{
+        for (size_t i = 0; i < core->n_accounts; i++) {
+                const AccountRecord *record = &core->accounts[i]->record;
+
+                if (record->uid == uid && record->incoming.protocol == incoming->protocol &&
+                    text_equal(record->incoming.host, incoming->host) &&
+                    text_equal(record->incoming.user, incoming->user))
+                        return core->accounts[i];
+        }
+        return NULL;
+}
+
+Setup *core_setup_at(Core *core, size_t index)
+{
+        return index < core->n_setups ? core->setups[index] : NULL;
+}
+
+Account *core_account_at(Core *core, size_t index)
+{
+        return index < core->n_accounts ? core->accounts[index] : NULL;
+}
+
+size_t core_count_setups(Core *core, uid_t uid)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < core->n_setups; i++) {
+                SetupState state = setup_state(core->setups[i]);
+
+                n += setup_uid(core->setups[i]) == uid && state != SETUP_STATE_SUCCEEDED &&
+                     state != SETUP_STATE_CANCELLED;
+        }
+        return n;
+}
+
+size_t core_count_accounts(Core *core, uid_t uid)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < core->n_accounts; i++)
+                n += core->accounts[i]->record.uid == uid;
+        return n;
+}
+
+/* --- the ledger ---------------------------------------------------------------------------------------------------- */
+
+int core_login_allowed(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret)
+{
+        uint8_t mark[SHA256_LEN];
+        int r;
+
+        r = vault_mark(core->vault, uid, endpoint->host, endpoint->user, secret, mark);
+        if (r < 0)
+                return r;
+        r = store_refused_logins(core->store, mark);
+        return r < 0 ? r : r < LIMIT_REFUSED_LOGINS;
+}
+
+/* Only an answer that judged the sign-in counts: a locked mailbox, a full server or a lost line did not look at the password. */
+static bool finding_refuses(const Finding *finding)
+{
+        const Cause *cause = cause_find(finding->cause);
+
+        return finding->status == STEP_FAILED && finding->cause &&
+               text_starts_nocase(finding->cause, "auth.") &&
+               (!cause || cause->class != CAUSE_TEMPORARY) &&
+               !text_equal(finding->cause, "auth.mechanism-unsupported");
+}
+
+int core_login_note(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret,
+                    const Finding *finding)
+{
+        uint8_t mark[SHA256_LEN];
+        int r;
+
+        r = vault_mark(core->vault, uid, endpoint->host, endpoint->user, secret, mark);
+        if (r < 0)
+                return r;
+        if (finding_refuses(finding))
+                return store_refused_login_add(core->store, mark);
+        /* The usual case costs no write: nothing was noted before. */
+        if (finding->status != STEP_FAILED && store_refused_logins(core->store, mark) > 0)
+                return store_refused_login_clear(core->store, mark);
+        return 0;
+}
+
+/* --- the janitor --------------------------------------------------------------------------------------------------- */
+
+void core_wake_janitor(Core *core)
+{
+        fiber_queue_wake_all(&core->janitor_queue);
+}
+
+static uint64_t janitor_sweep(Core *core)
+{
+        uint64_t due = USEC_INFINITY;
+
+        for (size_t i = 0; i < core->n_setups;) {
+                Setup *setup = core->setups[i];
+
+                if (setup_expire(setup))
+                        continue;
+                due = MIN(due, MAX(setup_due(setup), clock_now() + USEC_PER_SEC));
+                i++;
+        }
+        return due;
+}
+
+static int janitor_work(void *arg)
+{
+        Core *core = arg;
+        int r = 0;
+
+        while (r == 0 || r == -ETIME) {
+                uint64_t due = janitor_sweep(core), now = clock_now();
+
+                FIBER_DEADLINE(due == USEC_INFINITY ? USEC_INFINITY : due - MIN(due, now));
+                r = fiber_queue_wait(&core->janitor_queue);
+        }
+        return r;
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------- */
+
+static int core_load_account(void *userdata, const AccountRecord *record)
+{
+        Core *core = userdata;
+        _cleanup_(account_freep) Account *account = NULL;
+        int r;
+
+        r = account_new(&account, core, record);
+        if (r == 0)
+                r = core_add_account(core, account);
+        if (r == 0)
+                TAKE(account);
+        return r;
+}
+
+static int core_open(Core *core)
+{
+        int r;
+
+        r = causes_load();
+        if (r < 0)
+                return log_fault(r, "reading the catalogue of causes");
+        r = vault_open(&core->vault, core->config->state_directory);
+        if (r < 0)
+                return log_fault(r, "opening the vault in %s", core->config->state_directory);
+        r = store_open(&core->store, core->config->state_directory);
+        if (r < 0)
+                return log_fault(r, "opening the database in %s", core->config->state_directory);
+        r = tls_new(&core->tls, core->config->ca_file);
+        if (r < 0)
+                return log_fault(r, "reading the trusted certificates");
+        r = dns_new(&core->dns, NULL);
+        if (r == 0)
+                r = http_new(&core->http, core->dns, core->config->ca_file);
+        if (r == 0)
+                r = pool_new(&core->disk, DISK_THREADS, NULL);
+        if (r == 0)
+                r = scheduler_new(&core->scheduler, core);
+        if (r < 0)
+                return log_fault(r, "starting");
+        r = store_accounts(core->store, core_load_account, core);
+        return r < 0 ? log_fault(r, "loading the accounts") : 0;
+}
+
+int core_new(Core **ret, const Config *config)
+{
+        _cleanup_(core_freep) Core *core = calloc(1, sizeof(*core));
+        int r;
+
+        if (!core)
+                return -ENOMEM;
+        core->config = config;
+        r = core_open(core);
+        if (r < 0)
+                return r;
+        *ret = TAKE(core);
+        return 0;
+}
+
+int core_start(Core *core, const Observer *observer)
+{
+        int r;
+
+        if (observer)
+                core->observer = *observer;
+        core->started = true;
+        r = scheduler_start(core->scheduler);
+        return r < 0 ? r : fiber_start(&core->janitor, "janitor", janitor_work, core);
+}
+
+Core *core_free(Core *core)
+{
+        if (!core)
+                return NULL;
+        core->observer = (Observer){}; /* whoever frees us knows that all is going */
+        core->janitor = fiber_cancel(core->janitor);
+        while (core->n_setups > 0)
+                setup_free(core->setups[--core->n_setups]);
+        core->scheduler = scheduler_free(core->scheduler);
+        while (core->n_accounts > 0)
+                account_free(core->accounts[--core->n_accounts]);
+        core->store = store_close(core->store);
+        core->disk = pool_free(core->disk);
+        core->http = http_free(core->http);
+        core->dns = dns_free(core->dns);
+        core->tls = tls_free(core->tls);
+        core->vault = vault_free(core->vault);
+        causes_unload();
+        free(core->setups);
+        free(core->accounts);
+        free(core);
+        return NULL;
+}

@@ -49,7 +49,8 @@ typedef struct RunRecord {
 void run_record_deinit(RunRecord *record);
 
 /* A message's life: reserved -> (tmp written, fsynced) -> staged -> (renamed into new/, fsynced) -> done -> (DELE and QUIT
- * answered) gone: its row is removed once the server no longer lists it. */
+ * answered) gone: the row is removed. While mail is left on the server rows stay, so that a server that lists too little once
+ * does not make us fetch everything again. */
 typedef enum MessageState { MESSAGE_RESERVED, MESSAGE_STAGED, MESSAGE_DONE } MessageState;
 
 typedef struct MessageRecord {

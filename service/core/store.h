@@ -57,8 +57,10 @@ int store_messages_stage(Store *store, const char *id, const MessageRecord *stag
 
 /* --- runs (store_run.c) --- */
 
+/* The id of the next run, which callers may be told before it ends: rises for the whole service. On the loop. */
+uint64_t store_next_run(Store *store);
 /* Stores a run that has ended, the account's record with it, @done and @dropped as above, all in one commit; keeps the
- * newest LIMIT_HISTORY. Writes run->id. */
+ * newest LIMIT_HISTORY. A run without an id is given one. */
 int store_run_end(Store *store, const AccountRecord *account, RunRecord *run, const uint64_t *done,
                   size_t n_done, const uint64_t *dropped, size_t n_dropped);
 /* The newest first, at most @max, on the loop. */

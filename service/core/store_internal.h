@@ -27,6 +27,7 @@ struct Store {
         int directory_fd, lock_fd;
         int batch_error; /* the transaction is gone: every job of it fails with this */
         uint64_t n_commits;
+        uint64_t last_run; /* the highest id given to a run */
 };
 
 /* --- statements --- */

@@ -32,24 +32,24 @@ static int run_copy(RunRecord *to, const RunRecord *from)
 
 static int run_insert(Connection *writer, uint64_t account, RunRecord *run)
 {
-        static const char insert[] = "INSERT INTO run (account, started_usec, ended_usec, cause,"
-                                     " text, listed, fresh, skipped, delivered, deleted, bytes,"
-                                     " manual) VALUES"
-                                     " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        static const char insert[] =
+                "INSERT INTO run (number, account, started_usec, ended_usec, cause,"
+                " text, listed, fresh, skipped, delivered, deleted, bytes,"
+                " manual) VALUES"
+                " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
         static const char prune[] = "DELETE FROM run WHERE account = ?1 AND number <="
                                     " (SELECT number FROM run WHERE account = ?1"
                                     " ORDER BY number DESC LIMIT 1 OFFSET ?2)";
         int r;
 
         r = statement_run(writer, insert,
-                          VALUES(NUMBER(account), NUMBER(run->started_usec),
+                          VALUES(NUMBER(run->id), NUMBER(account), NUMBER(run->started_usec),
                                  NUMBER(run->ended_usec), TEXT(run->cause), TEXT(run->text),
                                  NUMBER(run->listed), NUMBER(run->fresh), NUMBER(run->skipped),
                                  NUMBER(run->delivered), NUMBER(run->deleted), NUMBER(run->bytes),
                                  NUMBER(run->manual)));
         if (r < 0)
                 return r;
-        run->id = (uint64_t) sqlite3_last_insert_rowid(writer->db);
         r = statement_run(writer, prune, VALUES(NUMBER(account), NUMBER(LIMIT_HISTORY)));
         return MIN(r, 0);
 }
@@ -81,11 +81,26 @@ int store_run_end(Store *store, const AccountRecord *account, RunRecord *run, co
             run_copy(&job->run, run) < 0 || row_set_copy(&job->done, done, n_done) < 0 ||
             row_set_copy(&job->dropped, dropped, n_dropped) < 0)
                 return -ENOMEM;
+        if (!job->run.id)
+                job->run.id = store_next_run(store);
         r = store_job_run(store, &job->base);
         if (r < 0)
                 return r;
         run->id = job->run.id;
         return 0;
+}
+
+uint64_t store_next_run(Store *store)
+{
+        static const char last[] = "SELECT seq FROM sqlite_sequence WHERE name = 'run'";
+        sqlite3_stmt *s;
+
+        if (!store->last_run && statement_get(&s, &store->reader, last, NULL, 0) == 0) {
+                if (sqlite3_step(s) == SQLITE_ROW)
+                        store->last_run = (uint64_t) sqlite3_column_int64(s, 0);
+                sqlite3_reset(s);
+        }
+        return ++store->last_run;
 }
 
 static int run_read(sqlite3_stmt *s, RunRecord *to)

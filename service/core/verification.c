@@ -1,1 +1,661 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Handover, and the proof that mail flows: one mail through the account's own submission server to itself, found again through its own
+ * incoming side. Nothing is sent before the account has been handed over, so that a setup that was cancelled leaves nothing behind,
+ * not even a mail. The account's first fetch may come across the mail before we do: then it tells. */
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/setup_internal.h"
+#include "dbus/names.h"
+#include "probe/judge.h"
+#include "proto/verification.h"
+
+enum {
+        LOOK_NEWEST = 20,  /* messages at the end of the list that are looked at */
+        LOOK_LINES = 40,   /* of TOP */
+        LOOK_HEAD = 16384, /* octets kept of one */
+};
+
+#define LOOK_GAP_USEC (1 * USEC_PER_SEC) /* before the first look; doubles */
+#define LOOK_GAP_MAXIMUM_USEC (15 * USEC_PER_SEC)
+#define CODE_AFTER_USEC (15 * USEC_PER_SEC) /* from then on the user may type the code */
+
+/* --- handover ------------------------------------------------------------------------------------------------------ */
+
+/* The login name is kept beside the uid, so that a uid that was given to somebody else is noticed. */
+static int record_user_name(AccountRecord *record)
+{
+        char buffer[4096];
+        struct passwd entry, *found = NULL;
+
+        if (getpwuid_r(record->uid, &entry, buffer, sizeof(buffer), &found) != 0 || !found)
+                return 0;
+        return text_set(&record->user_name, found->pw_name);
+}
+
+static int record_fill(Setup *setup)
+{
+        AccountRecord *record = &setup->record;
+        int r;
+
+        record->uid = setup->uid;
+        record->created_usec = record->since_usec = clock_real();
+        record->same_secret = setup_same_secret(setup);
+        r = random_hex(record->id, ID_LEN);
+        if (r == 0)
+                r = record_user_name(record);
+        if (r == 0)
+                r = text_set(&record->address, setup->address->address);
+        if (r == 0)
+                r = endpoint_copy(&record->incoming, &setup->sides[SIDE_INCOMING].endpoint);
+        if (r == 0 && setup->sides[SIDE_OUTGOING].wanted)
+                r = endpoint_copy(&record->outgoing, &setup->sides[SIDE_OUTGOING].endpoint);
+        free(record->location);
+        record->location = NULL;
+        if (r == 0)
+                r = text_format(&record->location, "%s/mail/%u/%s",
+                                setup->core->config->state_directory, (unsigned) record->uid,
+                                record->id);
+        return r;
+}
+
+static int handover_seal(Setup *setup, Buffer *incoming, Buffer *outgoing)
+{
+        const char *id = setup->record.id;
+        int r;
+
+        r = vault_seal(setup->core->vault, id, "incoming", setup->sides[SIDE_INCOMING].secret,
+                       incoming);
+        if (r == 0 && !setup->record.same_secret)
+                r = vault_seal(setup->core->vault, id, "outgoing",
+                               setup->sides[SIDE_OUTGOING].secret, outgoing);
+        return r;
+}
+
+/* Account and secrets in one transaction: there is no half of it. */
+static int handover_store(Setup *setup)
+{
+        _cleanup_buffer_ Buffer incoming = BUFFER(2 * LIMIT_TOKEN),
+                                outgoing = BUFFER(2 * LIMIT_TOKEN);
+        SealedSecrets sealed;
+        int r;
+
+        r = handover_seal(setup, &incoming, &outgoing);
+        if (r < 0)
+                return r;
+        sealed = (SealedSecrets){ incoming.data, outgoing.data, incoming.len, outgoing.len };
+        return store_account_insert(setup->core->store, &setup->record, &sealed);
+}
+
+static const char *delivery_cause(int error)
+{
+        switch (-error) {
+        case ENOSPC:
+        case EDQUOT:
+                return "delivery.no-space";
+        case EACCES:
+        case EPERM:
+        case EROFS:
+                return "delivery.denied";
+        default:
+                return "delivery.refused";
+        }
+}
+
+/* The Maildir is made after the account stands: a crash in between leaves an account whose first fetch makes it. */
+static int handover_maildir(Setup *setup, Finding *finding)
+{
+        _cleanup_(maildir_freep) Maildir *maildir = NULL;
+        int r;
+
+        r = maildir_open(&maildir, setup->record.location, setup->record.uid);
+        if (r >= 0)
+                return 0;
+        log_fault(r, "making the Maildir of %s", setup->record.address);
+        finding->status = STEP_FAILED;
+        finding->cause = delivery_cause(r);
+        (void) dict_set_text(&finding->evidence, KEY_ERROR, strerrordesc_np(-r));
+        (void) store_account_delete(setup->core->store, setup->record.id);
+        return r;
+}
+
+static int handover_account(Setup *setup, Finding *finding)
+{
+        _cleanup_(account_freep) Account *account = NULL;
+        int r;
+
+        r = account_new(&account, setup->core, &setup->record);
+        if (r == 0)
+                r = core_add_account(setup->core, account);
+        if (r < 0)
+                return r;
+        memcpy(setup->account_id, setup->record.id, ID_SIZE);
+        /* The verification looks into the maildrop first; a fetch that is asked for comes at once all the same. */
+        scheduler_plan(setup->core->scheduler, TAKE(account),
+                       setup->sides[SIDE_OUTGOING].wanted ? clock_now() + CODE_AFTER_USEC
+                                                          : clock_now());
+        finding->status = STEP_PASSED;
+        r = dict_set_text(&finding->evidence, KEY_ACCOUNT, setup->record.id);
+        return r < 0 ? r : dict_set_text(&finding->evidence, KEY_LOCATION, setup->record.location);
+}
+
+/* Returns 0, SETUP_ACCOUNT_EXISTS, negative errno (@finding tells when it failed). */
+static int handover(Setup *setup, Finding *finding)
+{
+        int r;
+
+        r = record_fill(setup);
+        if (r == 0)
+                r = handover_store(setup);
+        if (r == -EEXIST)
+                return SETUP_ACCOUNT_EXISTS;
+        if (r == 0)
+                r = handover_maildir(setup, finding);
+        if (r == 0)
+                r = handover_account(setup, finding);
+        if (r < 0 && finding->status != STEP_FAILED) {
+                finding->status = STEP_FAILED;
+                finding->cause = delivery_cause(r);
+                (void) dict_set_text(&finding->evidence, KEY_ERROR, strerrordesc_np(-r));
+        }
+        return r;
+}
+
+/* --- sending ------------------------------------------------------------------------------------------------------- */
+
+typedef struct Verification {
+        Setup *setup;
+        VerificationMail mail;
+        uint64_t accepted_usec;
+        uint64_t n_looks;
+        char *reply;     /* the submission server's words */
+        char **examined; /* UIDLs that are known not to be ours */
+        VerificationMatch match;
+        const char *last_cause; /* of a look that failed */
+} Verification;
+
+static void verification_free_parts(Verification *v)
+{
+        verification_deinit(&v->mail);
+        free(v->reply);
+        list_free(v->examined);
+}
+
+static int verification_prepare(Verification *v)
+{
+        Setup *setup = v->setup;
+        uint8_t random[16];
+        int r;
+
+        r = random_bytes(random, sizeof(random));
+        if (r == 0)
+                r = verification_format(&v->mail, setup->address->address, random,
+                                        random_below(UINT64_MAX), clock_real());
+        if (r < 0)
+                return r;
+        memcpy(setup->token, v->mail.token, sizeof(setup->token));
+        memcpy(setup->code, v->mail.code, sizeof(setup->code));
+        setup->code_confirmed = false;
+        return 0;
+}
+
+/* Dials and signs in for one side, with the ledger. Returns 1 when signed in, 0 when not (@finding tells), negative errno. */
+static int verification_sign_in(Setup *setup, Session *session, Finding *finding)
+{
+        SetupSide *s = &setup->sides[session->side];
+        _cleanup_(secret_unrefp) Secret *secret = secret_ref(setup_secret(setup, session->side));
+        StepId step;
+        int r;
+
+        r = session_open(session, finding, &step);
+        if (r < 0 || finding->status == STEP_FAILED)
+                return r;
+        finding_clear(finding);
+        r = core_login_allowed(setup->core, setup->uid, &s->endpoint, secret);
+        if (r < 0)
+                return r;
+        if (r == 0) {
+                finding->status = STEP_FAILED;
+                finding->cause = "auth.bad-credentials";
+                return 0;
+        }
+        r = session_login(session, secret, finding);
+        if (r == 0)
+                r = core_login_note(setup->core, setup->uid, &s->endpoint, secret, finding);
+        return r < 0 ? r : finding->status != STEP_FAILED;
+}
+
+static Session verification_session(Setup *setup, Side side)
+{
+        return (Session){ .side = side,
+                          .endpoint = &setup->sides[side].endpoint,
+                          .dns = setup->core->dns,
+                          .tls = setup->core->tls,
+                          .policy = core_policy(setup->core, setup->sides[side].approved),
+                          .transcript = setup->transcript };
+}
+
+/* Returns 1 when it was taken (or may have been), 0 when not (@finding tells), negative errno. */
+static int verification_send(Verification *v, Finding *finding)
+{
+        Setup *setup = v->setup;
+        _cleanup_session_ Session session = verification_session(setup, SIDE_OUTGOING);
+        const char *address = setup->address->address;
+        _cleanup_outcome_ Outcome no = {};
+        int r;
+
+        r = verification_sign_in(setup, &session, finding);
+        if (r <= 0)
+                return r;
+        finding_clear(finding);
+        r = smtp_send(session.smtp, address, address, v->mail.message, v->mail.len, &v->reply, &no);
+        v->accepted_usec = clock_now();
+        if (r < 0)
+                return r;
+        /* RFC 5321 section 4.5.3.2.6: no reply to the final dot means unknown. It may well arrive. */
+        if (r > 0 && (no.phase != PHASE_DATA_END || no.kind == OUTCOME_REPLY)) {
+                JudgeContext context = { .endpoint = session.endpoint,
+                                         .tls = true,
+                                         .logged_in = true };
+
+                r = finding_fail(finding, &no, &context);
+                return r < 0 ? r : 0;
+        }
+        session_quit(&session);
+        return 1;
+}
+
+/* --- looking ------------------------------------------------------------------------------------------------------- */
+
+typedef struct Look {
+        Verification *v;
+        uint32_t numbers[LOOK_NEWEST]; /* a ring of the newest */
+        char uidls[LOOK_NEWEST][LIMIT_UIDL + 1];
+        size_t n_seen;
+        /* the ones to be read */
+        uint32_t wanted[LOOK_NEWEST];
+        size_t slots[LOOK_NEWEST], n_wanted;
+        Buffer head;
+        VerificationMatch match;
+        uint32_t match_number;
+} Look;
+
+static int look_on_uidl(void *userdata, uint32_t number, const char *uidl)
+{
+        Look *look = userdata;
+        size_t slot = look->n_seen++ % LOOK_NEWEST;
+
+        look->numbers[slot] = number;
+        snprintf(look->uidls[slot], sizeof(look->uidls[slot]), "%s", uidl);
+        return 0;
+}
+
+static int look_on_list(void *userdata, uint32_t number, uint64_t octets)
+{
+        char name[32];
+
+        /* No UIDL: numbers tell apart within one session only, so the newest are read again at each look. */
+        snprintf(name, sizeof(name), "?%u", number);
+        return look_on_uidl(userdata, number, name);
+}
+
+static int look_begin(void *userdata, size_t index)
+{
+        buffer_clear(&((Look *) userdata)->head);
+        return 0;
+}
+
+static int look_data(void *userdata, size_t index, const char *data, size_t len)
+{
+        Look *look = userdata;
+
+        (void) buffer_append(&look->head, data, MIN(len, LOOK_HEAD - look->head.len));
+        return 0;
+}
+
+static int look_end(void *userdata, size_t index)
+{
+        Look *look = userdata;
+        const char *uidl = look->uidls[look->slots[index]];
+        VerificationMatch match;
+
+        match = verification_match(look->head.data ? look->head.data : "", look->head.len,
+                                   look->v->mail.token);
+        if (match != VERIFICATION_NO && look->match != VERIFICATION_OURS) {
+                look->match = match;
+                look->match_number = look->wanted[index];
+        }
+        if (match == VERIFICATION_NO && uidl[0] != '?')
+                return list_append(&look->v->examined, uidl, 4096) == -ENOMEM ? -ENOMEM : 0;
+        return 0;
+}
+
+static int look_refused(void *userdata, size_t index, const Outcome *no)
+{
+        return 0;
+}
+
+static void look_choose(Look *look)
+{
+        for (size_t i = 0; i < MIN(look->n_seen, (size_t) LOOK_NEWEST); i++) {
+                if (list_contains_nocase(look->v->examined, look->uidls[i]))
+                        continue;
+                look->slots[look->n_wanted] = i;
+                look->wanted[look->n_wanted++] = look->numbers[i];
+        }
+}
+
+/* Reads the heads of what is new at the end of the list. Returns like talk. */
+static int look_read(Look *look, Pop3 *pop3, Outcome *no)
+{
+        static const Pop3Sink sink = { look_begin, look_data, look_end, look_refused };
+        const Pop3Capabilities *c = pop3_capabilities(pop3);
+        int r;
+
+        r = !c->known || c->uidl ? pop3_uidl(pop3, look_on_uidl, look, no)
+                                 : pop3_list(pop3, look_on_list, look, no);
+        if (r != 0)
+                return r;
+        look_choose(look);
+        if (look->n_wanted == 0)
+                return 0;
+        if (!c->known || c->top)
+                return pop3_top(pop3, look->wanted, look->n_wanted, LOOK_LINES, &sink, look, no);
+        return pop3_retrieve(pop3, look->wanted, look->n_wanted, &sink, look, no);
+}
+
+/* Only what carries our token, and only when it was agreed to. */
+static int look_delete(Look *look, Pop3 *pop3, Finding *finding)
+{
+        _cleanup_outcome_ Outcome no = {};
+        bool deleted = false;
+        int r;
+
+        if (!look->v->setup->options.delete_verification || look->match != VERIFICATION_OURS)
+                return 0;
+        r = pop3_delete(pop3, &look->match_number, 1, &deleted, &no);
+        if (r == 0 && deleted) {
+                r = pop3_quit(pop3, &no);
+                if (r == 0)
+                        return dict_set_bool(&finding->evidence, KEY_DELETED, true);
+        }
+        return r < 0 ? r : 0;
+}
+
+static int look_session(Verification *v, Finding *finding)
+{
+        Setup *setup = v->setup;
+        _cleanup_session_ Session session = verification_session(setup, SIDE_INCOMING);
+        _cleanup_finding_ Finding unseen = {};
+        _cleanup_outcome_ Outcome no = {};
+        Look look = { .v = v, .head = BUFFER(LOOK_HEAD + 1) };
+        int r;
+
+        r = verification_sign_in(setup, &session, &unseen);
+        if (r == 0)
+                v->last_cause = unseen.cause;
+        if (r <= 0)
+                return r;
+        r = look_read(&look, session.pop3, &no);
+        v->n_looks++;
+        v->match = look.match;
+        if (r == 0)
+                r = look_delete(&look, session.pop3, finding);
+        buffer_deinit(&look.head);
+        if (r > 0) {
+                JudgeContext context = { .endpoint = session.endpoint,
+                                         .tls = true,
+                                         .logged_in = true };
+
+                v->last_cause = judge_outcome(&no, &context);
+        }
+        session_quit(&session);
+        return r < 0 ? r : 0;
+}
+
+/* One look, alone in the maildrop. */
+static int look_once(Verification *v, Finding *finding)
+{
+        Account *account = core_account(v->setup->core, v->setup->account_id);
+        int r;
+
+        if (!account)
+                return -ENOENT;
+        FIBER_DEADLINE(2 * USEC_PER_MINUTE);
+        r = account_take_maildrop(account);
+        if (r < 0)
+                return r == -ETIME ? 0 : r;
+        r = look_session(v, finding);
+        account = core_account(v->setup->core, v->setup->account_id);
+        if (account) {
+                account->last_login_usec = clock_now();
+                account_give_maildrop(account);
+        }
+        return r == -ETIME ? 0 : r;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------------------- */
+
+/* Did somebody else find it: the user with the code, or a fetch? */
+static bool verification_told(Verification *v, Finding *finding)
+{
+        Account *account = core_account(v->setup->core, v->setup->account_id);
+
+        if (v->setup->code_confirmed) {
+                v->match = VERIFICATION_OURS;
+                (void) dict_set_text(&finding->evidence, KEY_FOUND, "code");
+        } else if (account && account->verify_match != VERIFICATION_NO)
+                v->match = account->verify_match;
+        return v->match != VERIFICATION_NO;
+}
+
+static int verification_wait(Verification *v, uint64_t usec, Finding *finding)
+{
+        uint64_t due = clock_now() + usec;
+        int r = 0;
+
+        while (!verification_told(v, finding) && clock_now() < due && r == 0) {
+                FIBER_DEADLINE(due - clock_now());
+                r = fiber_queue_wait(&v->setup->input);
+                if (r == -ETIME && clock_now() >= due)
+                        return 0;
+        }
+        return r;
+}
+
+static int verification_show_need(Verification *v)
+{
+        _cleanup_(dict_freep) Dict *details = dict_new();
+        int r;
+
+        if (!details)
+                return -ENOMEM;
+        r = dict_set_text(details, KEY_ADDRESS, v->setup->address->address);
+        return r < 0 ? r
+                     : setup_need_show(v->setup, NEED_VERIFICATION_CODE, SIDE_INCOMING, details);
+}
+
+static int verification_search(Verification *v, Finding *finding)
+{
+        const Account *account = core_account(v->setup->core, v->setup->account_id);
+        uint64_t begun = clock_now(),
+                 end = begun + v->setup->core->config->verification_timeout_usec;
+        uint64_t gap = LOOK_GAP_USEC, minimum = account ? account->record.poll_minimum_usec : 0;
+        bool shown = false;
+        int r = 0;
+
+        while (r == 0 && v->match == VERIFICATION_NO && clock_now() < end) {
+                r = verification_wait(v, MIN(MAX(gap, minimum), end - clock_now()), finding);
+                if (r < 0 || v->match != VERIFICATION_NO)
+                        break;
+                r = look_once(v, finding);
+                gap = MIN(2 * gap, LOOK_GAP_MAXIMUM_USEC);
+                if (r == 0 && !shown && v->match == VERIFICATION_NO &&
+                    clock_now() - begun > CODE_AFTER_USEC) {
+                        r = verification_show_need(v);
+                        shown = true;
+                }
+        }
+        if (shown && r != -ECANCELED)
+                setup_need_hide(v->setup, NEED_VERIFICATION_CODE, SIDE_INCOMING);
+        return r;
+}
+
+static int verification_conclude(Verification *v, Finding *finding)
+{
+        int r;
+
+        r = dict_set_text(&finding->evidence, KEY_REPLY, v->reply);
+        switch (v->match) {
+        case VERIFICATION_OURS:
+                finding->status = STEP_PASSED;
+                finding->cause = NULL;
+                if (r == 0)
+                        r = dict_set_number(&finding->evidence, KEY_TRAVEL_USEC,
+                                            clock_now() - v->accepted_usec);
+                if (r == 0 && !dict_text(&finding->evidence, KEY_FOUND))
+                        r = dict_set_text(&finding->evidence, KEY_FOUND, "server");
+                break;
+        case VERIFICATION_BOUNCE:
+                finding->status = STEP_FAILED;
+                finding->cause = "verification.bounced";
+                break;
+        case VERIFICATION_NO:
+                finding->status = STEP_FAILED;
+                finding->cause = "verification.not-arrived";
+                if (r == 0 && v->last_cause)
+                        r = dict_set_text(&finding->evidence, KEY_REASON, v->last_cause);
+                break;
+        }
+        return r;
+}
+
+static int verification_note_success(Setup *setup)
+{
+        Account *account = core_account(setup->core, setup->account_id);
+
+        if (!account)
+                return 0;
+        account->record.can_send = true;
+        account_changed(account, ACCOUNT_CHANGED_CAN_SEND);
+        return store_account_update(setup->core->store, &account->record);
+}
+
+static void verification_announce(Setup *setup, bool on)
+{
+        Account *account = core_account(setup->core, setup->account_id);
+
+        if (!account)
+                return;
+        memcpy(account->verify_token, on ? setup->token : "",
+               on ? sizeof(account->verify_token) : 1);
+        account->verify_match = VERIFICATION_NO;
+        account->verify_queue = on ? &setup->input : NULL;
+}
+
+static int verification_steps(Verification *v, Finding *finding)
+{
+        int r;
+
+        r = verification_prepare(v);
+        if (r < 0)
+                return r;
+        verification_announce(v->setup, true);
+        r = verification_send(v, finding);
+        if (r <= 0)
+                return r;
+        finding_clear(finding);
+        r = verification_search(v, finding);
+        return r < 0 ? r : verification_conclude(v, finding);
+}
+
+static int work_verification(Setup *setup)
+{
+        Verification v = { .setup = setup };
+        _cleanup_finding_ Finding finding = {};
+        int r = 0;
+
+        setup_step_begin(setup, STEP_VERIFICATION);
+        if (setup->code_confirmed) {
+                v.match = VERIFICATION_OURS;
+                v.accepted_usec = clock_now();
+                finding.status = STEP_PASSED;
+                r = dict_set_text(&finding.evidence, KEY_FOUND, "code");
+        } else
+                r = verification_steps(&v, &finding);
+        verification_announce(setup, false);
+        if (r == 0) {
+                bool passed = finding.status == STEP_PASSED;
+
+                setup_step_end(setup, STEP_VERIFICATION, &finding);
+                r = passed ? verification_note_success(setup) : 0;
+        }
+        verification_free_parts(&v);
+        return r;
+}
+
+int setup_work_verification(void *arg)
+{
+        Setup *setup = arg;
+        Account *account;
+        int r;
+
+        r = work_verification(setup);
+        if (r == -ECANCELED) {
+                verification_announce(setup, false);
+                return r;
+        }
+        if (r < 0) {
+                _cleanup_finding_ Finding finding = { .status = STEP_FAILED,
+                                                      .cause = "verification.not-arrived" };
+
+                log_fault(r, "verification mail of %s", setup->address_text);
+                setup_step_end(setup, STEP_VERIFICATION, &finding);
+        }
+        account = core_account(setup->core, setup->account_id);
+        if (account)
+                scheduler_plan(setup->core->scheduler, account, clock_now());
+        setup_update_cause(setup);
+        setup_set_state(setup, setup_step_stands(setup, STEP_VERIFICATION) ? SETUP_STATE_SUCCEEDED
+                                                                           : SETUP_STATE_FAILED);
+        return r;
+}
+
+/* --- commit -------------------------------------------------------------------------------------------------------- */
+
+int setup_work_handover(void *arg)
+{
+        Setup *setup = arg;
+        _cleanup_finding_ Finding finding = {};
+        int r;
+
+        setup_step_begin(setup, STEP_HANDOVER);
+        r = handover(setup, &finding);
+        if (r == -ECANCELED)
+                return r;
+        setup->commit_result = r;
+        if (r == SETUP_ACCOUNT_EXISTS)
+                setup_step_forget(setup, STEP_HANDOVER);
+        else
+                setup_step_end(setup, STEP_HANDOVER, &finding);
+        setup->handed_over = r == 0;
+        if (r == 0)
+                setup_account_changed(setup);
+        setup->committing = false;
+        fiber_queue_wake_all(&setup->committed);
+        if (r != 0) {
+                setup_set_state(setup, r > 0 ? SETUP_STATE_READY : SETUP_STATE_FAILED);
+                return r;
+        }
+        if (setup_step_stands(setup, STEP_VERIFICATION)) {
+                setup_set_state(setup, SETUP_STATE_SUCCEEDED);
+                return 0;
+        }
+        return setup_work_verification(setup);
+}

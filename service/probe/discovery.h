@@ -66,7 +66,7 @@ int discover(Candidates **ret, const DiscoveryContext *context);
 
 /* The sources; each suspends, adds to @to and describes itself in @ret_note (static or stored in @note_buffer). Returns 0, negative errno. */
 typedef struct SourceNote {
-        char text[160];
+        char text[256];
 } SourceNote;
 int source_srv(Candidates *to, const DiscoveryContext *context, SourceNote *ret_note);
 int source_autoconfig(Candidates *to, const DiscoveryContext *context, SourceNote *ret_note);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of core/ share and nobody above sees. */
+#pragma once
+
+#include "base/heap.h"
+#include "core/account.h"
+#include "core/core.h"
+#include "core/maildir.h"
+#include "core/setup.h"
+#include "proto/verification.h"
+
+typedef struct Scheduler Scheduler;
+
+struct Core {
+        const Config *config; /* borrowed */
+        Observer observer;
+        bool started, stopping;
+        Vault *vault;
+        Store *store;
+        Dns *dns;
+        Tls *tls;
+        Http *http;
+        Pool *disk; /* fsync, renames, removal */
+        Scheduler *scheduler;
+        Account **accounts;
+        size_t n_accounts;
+        Setup **setups;
+        size_t n_setups;
+        Fiber *janitor; /* ends setups whose time is over */
+        FiberQueue janitor_queue;
+        char why[160]; /* behind ret_why */
+};
+
+/* Remembers a sentence for @ret_why. Returns the condition for the caller's return statement. */
+int core_why(Core *core, const char **ret_why, int condition, const char *format, ...)
+        _printf_(4, 5);
+int core_add_setup(Core *core, Setup *setup);
+/* Tells the observer and takes it out of the list; the caller frees it. */
+void core_remove_setup(Core *core, Setup *setup);
+int core_add_account(Core *core, Account *account);
+void core_remove_account(Core *core, Account *account);
+/* Running setups of one uid, and accounts. */
+size_t core_count_setups(Core *core, uid_t uid);
+size_t core_count_accounts(Core *core, uid_t uid);
+/* The account that has the same (uid, protocol, host, user), or NULL. */
+Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
+void core_wake_janitor(Core *core);
+
+/* --- refused logins: the ledger's rule, for setup and fetch alike ----------------------------------------- */
+
+/* May this secret still be tried there? Returns 1 yes, 0 no, negative errno. */
+int core_login_allowed(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret);
+/* Notes the login's finding: a refusal that judged the secret counts, a success clears. Suspends. */
+int core_login_note(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret,
+                    const Finding *finding);
+
+/* --- setup (setup.c) --------------------------------------------------------------------------------------- */
+
+Setup *setup_free(Setup *setup);
+DEFINE_CLEANUP(Setup, setup_free);
+/* When it must be ended or freed: clock_now() units. */
+uint64_t setup_due(const Setup *setup);
+/* Ends (cancels) or frees it when its time is over. Returns true when it was freed. */
+bool setup_expire(Setup *setup);
+
+/* --- account (account.c) ----------------------------------------------------------------------------------- */
+
+struct Account {
+        Core *core;
+        AccountRecord record;
+        AccountState state;
+        char **warnings;
+        HeapEntry due; /* in the scheduler's heap; clock_now() units */
+        uint64_t backoff_usec;
+        Fiber *fiber; /* the run under way */
+        bool run_manual, removing;
+        bool run_again;       /* FetchNow came when the run had listed already */
+        uint64_t next_run_id; /* shown to callers: counts up */
+        Dict run;             /* the contract's Run */
+        RunRecord run_record;
+        uint64_t run_published_usec;
+        /* POP3 locks the maildrop: a fetch and a look for the verification mail exclude one another. */
+        bool maildrop_busy;
+        FiberQueue maildrop_queue;
+        uint64_t last_login_usec; /* clock_now() units, for LOGIN-DELAY */
+        /* A fetch that comes across the verification mail tells the setup that looks for it. */
+        char verify_token[33]; /* "" none */
+        VerificationMatch verify_match;
+        FiberQueue *verify_queue; /* the setup's; NULL none */
+};
+
+/* Copies the record. */
+int account_new(Account **ret, Core *core, const AccountRecord *record);
+Account *account_free(Account *account);
+DEFINE_CLEANUP(Account, account_free);
+void account_changed(Account *account, unsigned what);
+/* Sets State from Cause by the one table, with Since; NULL: all is well. One log line and one signal for each change.
+ * Returns true when it changed. Not stored here. */
+bool account_set_cause(Account *account, const char *cause);
+AccountState account_state_of_cause(const char *cause);
+/* Waits for the maildrop. Suspends. Returns 0, -ECANCELED, -ETIME. */
+int account_take_maildrop(Account *account);
+void account_give_maildrop(Account *account);
+/* The sealed secret of a side, opened. Returns 0, -ENOENT, -EBADMSG. */
+int account_secret(Account *account, Side side, Secret **ret);
+/* Seals and stores what is given (NULL keeps nothing: pass both). Suspends. */
+int account_store_secrets(Account *account, const Secret *incoming, const Secret *outgoing);
+/* Address policy for servers that a setup verified before. */
+unsigned core_policy(const Core *core, bool approved);
+
+/* --- scheduler (scheduler.c) ------------------------------------------------------------------------------- */
+
+int scheduler_new(Scheduler **ret, Core *core);
+/* Cancels all runs. */
+Scheduler *scheduler_free(Scheduler *scheduler);
+int scheduler_start(Scheduler *scheduler);
+/* Plans the account's next run by its state, interval, back-off and minimum; a paused or stopped one gets none. */
+void scheduler_plan(Scheduler *scheduler, Account *account, uint64_t not_before_usec);
+void scheduler_now(Scheduler *scheduler, Account *account);
+void scheduler_forget(Scheduler *scheduler, Account *account);
+
+/* --- fetch (fetch.c) --------------------------------------------------------------------------------------- */
+
+/* One run, on a fiber: dialogue, delivery, record. @arg is the account. */
+int fetch_run(void *arg);

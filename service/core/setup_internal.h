@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The inside of a setup, for its four files: setup.c (the object and what callers may do), setup_options.c (reading their
+ * dictionaries), setup_work.c (the fiber: one function over remembered steps), verification.c (handover and the mail). */
+#pragma once
+
+#include "core/core_internal.h"
+#include "probe/discovery.h"
+#include "probe/session.h"
+
+enum { NEEDS_MAX = 8 };
+
+typedef enum SetupKind {
+        SETUP_ADD,
+        SETUP_PROBE,    /* one endpoint, no account */
+        SETUP_CHECK,    /* an account's own servers, nothing changes */
+        SETUP_PASSWORD, /* the same, and the new secret is stored when it was accepted */
+} SetupKind;
+
+typedef struct Need {
+        const char *kind;
+        Side side;
+        Dict details;
+        bool answered;
+} Need;
+
+/* One side's way. Both run at the same time. */
+typedef struct SetupSide {
+        Setup *setup;
+        Side side;
+        bool wanted;
+        Endpoint by_hand;           /* host NULL: none */
+        Endpoint endpoint;          /* the one that is being verified */
+        const Candidate *candidate; /* it came from; NULL by hand */
+        Trust trust;
+        size_t index;    /* of the candidate in the list, where the search stands */
+        bool approved;   /* the user approved this host */
+        char *user_wish; /* user name given by hand without a host; NULL */
+        Session session;
+        Secret *secret;  /* given for this side */
+        Finding best[4]; /* dns, port, tls, service of the attempt that came furthest */
+        size_t best_reached;
+        Fiber *fiber;
+} SetupSide;
+
+struct SetupOptions {
+        bool dry_run, detached, receive_only, delete_verification;
+        bool has_until;
+        StepId until;
+};
+
+struct Setup {
+        Core *core;
+        char id[ID_SIZE];
+        uid_t uid;
+        char *user_name, *creator;
+        char *address_text;
+        MailAddress *address; /* NULL for a probe */
+        SetupKind kind;
+        SetupOptions options;
+        SetupState state;
+        Finding findings[N_STEPS];
+        uint64_t step_begun[N_STEPS], step_waited[N_STEPS];
+        Need needs[NEEDS_MAX];
+        size_t n_needs;
+        const char *cause;
+        Candidates *candidates;
+        Dict **candidate_dicts;
+        char chosen[9]; /* candidate id by Choose(), "" any */
+        SetupSide sides[2];
+        Transcript *transcript;
+        uint64_t serial, touched_usec, ended_usec;
+        char account_id[ID_SIZE]; /* "" none */
+        Fiber *fiber;
+        FiberQueue input; /* woken by every input of the caller */
+        /* commit */
+        bool committing, handed_over;
+        int commit_result;
+        FiberQueue committed;
+        AccountRecord record;
+        /* verification */
+        char token[33], code[7];
+        bool code_confirmed;
+};
+
+/* --- setup.c: what the fiber tells ------------------------------------------------------------------------ */
+
+/* Marks a step and tells the observer. */
+void setup_step_begin(Setup *setup, StepId step);
+/* Takes @finding's evidence and cause over; adds the time that the step worked. */
+void setup_step_end(Setup *setup, StepId step, Finding *finding);
+void setup_step_skip(Setup *setup, StepId step);
+/* A step whose finding stands needs no work. */
+bool setup_step_stands(const Setup *setup, StepId step);
+bool setup_step_passed(const Setup *setup, StepId step);
+/* Back to pending, without a word if it was. */
+void setup_step_forget(Setup *setup, StepId step);
+void setup_set_state(Setup *setup, SetupState state);
+void setup_update_cause(Setup *setup);
+/* Shows a need and waits until @satisfied says so; @details is moved from. @step shows as waiting meanwhile with @cause (may be
+ * NULL). Suspends. Returns 0, -ECANCELED, -ENOMEM. */
+int setup_ask(Setup *setup, StepId step, const char *kind, Side side, Dict *details,
+              const char *cause, bool (*satisfied)(Setup *setup, Side side, const Need *need));
+/* The same without waiting: shown until it is hidden. Returns 0, -ENOMEM, -ENOBUFS. */
+int setup_need_show(Setup *setup, const char *kind, Side side, Dict *details);
+void setup_need_hide(Setup *setup, const char *kind, Side side);
+int setup_publish_candidates(Setup *setup);
+void setup_account_changed(Setup *setup);
+void setup_close_sessions(Setup *setup);
+/* The secret for a side: its own, or the incoming one. Borrowed. */
+Secret *setup_secret(Setup *setup, Side side);
+bool setup_same_secret(const Setup *setup);
+
+/* --- setup_options.c ---------------------------------------------------------------------------------------- */
+
+int setup_read_options(Setup *setup, const Dict *options, const char **ret_why);
+/* {host, port, security, protocol, user} for @side. */
+int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why);
+/* Commit's and Configure's: keep, interval, display-name. */
+int account_read_settings(Core *core, AccountRecord *record, const Dict *settings,
+                          const char **ret_why);
+
+/* --- setup_work.c ------------------------------------------------------------------------------------------- */
+
+/* The whole way to ready or failed; @arg is the setup. */
+int setup_work(void *arg);
+
+/* --- verification.c ----------------------------------------------------------------------------------------- */
+
+/* Handover and the verification mail; @arg is the setup. */
+int setup_work_handover(void *arg);
+/* Sends the verification mail anew for an account that was handed over; @arg is the setup. */
+int setup_work_verification(void *arg);
