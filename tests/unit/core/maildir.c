@@ -16,7 +16,7 @@
 #include "base/text.h"
 #include "core/maildir.h"
 
-enum { OWNER = 65531, STRANGER = 65532 };
+enum { OWNER = 65531, STRANGER = 65532, SERVICE = 65530 };
 
 typedef struct Fixture {
         Loop *loop;
@@ -273,7 +273,7 @@ static int owner_can(Fixture *f)
         CHECK(opendir(f->location));
         CHECK(count(at(f, "new")) == 1);
         CHECK(lstat(at(f, "new/000000000001.W.waypost"), &st) == 0);
-        CHECK((st.st_mode & 07777) == 0660 && st.st_uid == 0);
+        CHECK((st.st_mode & 07777) == 0660 && st.st_uid != OWNER);
         fd = open(at(f, "new/000000000001.W.waypost"), O_RDWR);
         CHECK(fd >= 0 && read(fd, text, 5) == 5 && memcmp(text, "hello", 5) == 0);
         CHECK(write(fd, "!", 1) == 1);
@@ -327,6 +327,52 @@ static void who_may_what(void **state)
         f->maildir = maildir_free(f->maildir);
         assert_int_equal(maildir_remove(f->location), 0);
         assert_false(exists(f->location));
+}
+
+/* The service is no root: it sets ACLs on what is its own, and what the owner makes stays within its reach. */
+static int service_delivers(Fixture *f)
+{
+        Loop *loop = NULL;
+        int fd;
+
+        f->pool = NULL; /* the threads are the parent's */
+        CHECK(loop_new(&loop) == 0 && pool_new(&f->pool, 1, NULL) == 0);
+        f->loop = loop;
+        CHECK(maildir_open(&f->maildir, f->location, OWNER) == 0);
+        deliver_text(f, 1, "hello");
+        CHECK((fd = maildir_create(f->maildir, 2)) >= 0);
+        f->maildir = maildir_free(f->maildir);
+        CHECK(maildir_open(&f->maildir, f->location, OWNER) == 0);
+        pool_free(f->pool);
+        return 0;
+}
+
+static int service_removes(Fixture *f)
+{
+        char text[8];
+        int fd = open(at(f, "new/kept"), O_RDONLY);
+
+        CHECK(fd >= 0 && read(fd, text, sizeof(text)) == 0);
+        CHECK(mkdir(f->location, 0700) < 0 && errno == EEXIST);
+        CHECK(maildir_remove(f->location) == 0);
+        return 0;
+}
+
+static void service_without_privileges(void **state)
+{
+        Fixture *f = *state;
+
+        /* A loop is its thread's: the child makes its own, so ours goes first. */
+        f->pool = pool_free(f->pool);
+        f->loop = loop_free(f->loop);
+        assert_int_equal(chown(f->base, SERVICE, SERVICE), 0);
+        as_uid(f, SERVICE, service_delivers);
+        as_uid(f, OWNER, owner_can);
+        as_uid(f, OWNER, owner_cannot);
+        as_uid(f, STRANGER, stranger_cannot);
+        as_uid(f, SERVICE, service_removes);
+        assert_false(exists(f->location));
+        assert_int_equal(loop_new(&f->loop), 0);
 }
 
 /* A crash between mkdir and the ACL, or an administrator's chmod: the next opening mends it. */
@@ -796,6 +842,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 OPEN(order_and_names),
                 OPEN(who_may_what),
+                CASE(service_without_privileges),
                 OPEN(rights_are_mended),
                 CASE(our_own),
                 OPEN(new_becomes_a_link),
