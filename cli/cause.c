@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the service's catalogue says about a cause. */
+#include "cli/cause.h"
+
+#include <string.h>
+
+#include "cli/output.h"
+#include "dbus/names.h"
+
+int cause_describe(Cli *cli, const char *code, json_object **ret)
+{
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        json_object *description = NULL;
+        int r;
+
+        r = cli_message(cli, &m, PATH_ROOT, INTERFACE_MANAGER, "DescribeCause");
+        if (r)
+                return r;
+        r = sd_bus_message_append(m, "sa{sv}", code, 0);
+        if (r < 0)
+                return cli_failed(cli, r, "Making a call");
+        r = cli_call(cli, m, &reply, &error);
+        /* A code without a description still stops us, and is told as it is. */
+        if (r > 0)
+                return r;
+        if (r == 0 && value_read(reply, &description) < 0)
+                description = NULL;
+        if (!json_object_is_type(description, json_type_object)) {
+                json_object_put(description);
+                description = json_object_new_object();
+        }
+        value_set_text(description, KEY_CAUSE, code);
+        *ret = description;
+        return 0;
+}
+
+Exit cause_exit(json_object *description)
+{
+        const char *class = value_text_or(description, KEY_CLASS, "");
+
+        if (strcmp(class, "user-action") == 0)
+                return EXIT_USER_ACTION;
+        if (strcmp(class, "temporary") == 0)
+                return EXIT_TEMPORARY;
+        return EXIT_PERMANENT;
+}
+
+static void print_wrapped(Cli *cli, const char *first, const char *text)
+{
+        enum { WIDTH = 76 };
+        size_t indent = strlen(first);
+
+        output_result(cli, "%s", first);
+        while (*text) {
+                size_t len = strlen(text), cut = len;
+
+                if (len > WIDTH - indent) {
+                        for (cut = WIDTH - indent; cut > 0 && text[cut] != ' '; cut--)
+                                ;
+                        if (cut == 0)
+                                cut = strcspn(text, " ");
+                }
+                output_result(cli, "%.*s\n", (int) cut, text);
+                text += cut;
+                while (*text == ' ')
+                        text++;
+                if (*text)
+                        output_result(cli, "%*s", (int) indent, "");
+        }
+}
+
+void cause_print(Cli *cli, json_object *description, const char *said)
+{
+        const char *code = value_text_or(description, KEY_CAUSE, "?"),
+                   *title = value_text_or(description, KEY_TITLE, code),
+                   *explanation = value_text(description, KEY_EXPLANATION);
+        json_object *remedies = value_list(description, KEY_REMEDIES),
+                    *links = value_list(description, KEY_LINKS);
+
+        output_result(cli, "\n%s%s%s  (%s)\n", output_result_colour(cli, COLOUR_BOLD), title,
+                      output_result_colour(cli, COLOUR_NONE), code);
+        if (said)
+                output_result(cli, "  The server said: \"%s\"\n", said);
+        if (explanation)
+                print_wrapped(cli, "  ", explanation);
+        for (size_t i = 0; i < value_length(remedies); i++) {
+                char number[32];
+
+                snprintf(number, sizeof(number), "  %zu. ", i + 1);
+                print_wrapped(cli, number, value_item(remedies, i));
+        }
+        for (size_t i = 0; i < value_length(links); i++)
+                output_result(cli, "  See %s\n", value_item(links, i));
+}
+
+void cause_to_json(json_object *description, json_object *to)
+{
+        static const char *const keys[] = { KEY_CAUSE,       KEY_CLASS,    KEY_TITLE,
+                                            KEY_EXPLANATION, KEY_REMEDIES, KEY_LINKS };
+
+        for (size_t i = 0; i < ELEMENTS(keys); i++)
+                value_set_from(to, keys[i], description);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the service's catalogue says about a cause: title, explanation, remedies, class. */
+#pragma once
+
+#include "cli/cli.h"
+
+/* Asks the service; an object that has "cause" at least. The caller owns it. */
+int cause_describe(Cli *cli, const char *code, json_object **ret);
+/* By class; EXIT_PERMANENT for one that the catalogue does not know. */
+Exit cause_exit(json_object *description);
+/* The block under a failed setup or run: title, @said (the server's own words, may be NULL), explanation, numbered remedies. */
+void cause_print(Cli *cli, json_object *description, const char *said);
+/* Puts cause, class, title, explanation, remedies and links into @to; nulls for no description (NULL). */
+void cause_to_json(json_object *description, json_object *to);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One fetch of one account, from FetchNow to RunFinished. */
+#pragma once
+
+#include "cli/cli.h"
+
+/* Asks for a fetch now; with @wait its progress is shown until it has ended, and *@ret is its result (the caller's), else {"run": ID}.
+ * Interrupting leaves the fetch to the service. */
+int run_fetch(Cli *cli, const char *account, bool wait, json_object **ret);
+/* One line about an ended run: what came and how fast, or the cause. */
+void run_print(Cli *cli, json_object *run);
+/* By the cause it ended with; its block is printed. */
+int run_conclude(Cli *cli, json_object *run);
