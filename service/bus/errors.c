@@ -53,7 +53,7 @@ int error_set(sd_bus_error *error, Trouble trouble, const char *detail)
 
 int error_argument(sd_bus_error *error, const char *name, const char *what)
 {
-        return sd_bus_error_setf(error, ERROR_INVALID_ARGUMENT, "%s: %s", name, what);
+        return sd_bus_error_setf(error, ERROR_INVALID_ARGUMENT, "'%s' %s", name, what);
 }
 
 int error_fault(sd_bus_error *error, int fault, const char *doing)

@@ -306,7 +306,7 @@ class Setup(Object):
         except TimeoutError:
             raise TimeoutError(f'step {step} is not {"/".join(statuses)}: {self.all()}') from None
 
-    def set_password(self, secret, side='both'):
+    def set_password(self, secret, side=''):
         self.call('SetPassword', 'ss', side, secret)
 
     def set_servers(self, incoming=None, outgoing=None):
