@@ -125,6 +125,25 @@ FIBER_TEST(test_silent_then_good)
         return 0;
 }
 
+/* A refusal starts the next attempt at once, also while an earlier one is under way. */
+FIBER_TEST(test_silent_refused_good)
+{
+        _cleanup_(server_stopp)
+                Server *server = server_start("127.0.0.3", PORT, serve_greeting, NULL);
+        _cleanup_(silent_deinit) Silent silent = silent_start("127.0.0.2");
+        DnsAddresses addresses = ADDRESSES("127.0.0.2", "127.0.0.1", "127.0.0.3");
+        _cleanup_(stream_freep) Stream *stream = NULL;
+        _cleanup_outcome_ Outcome no = {};
+        DialReport report;
+        uint64_t start = clock_now();
+
+        assert_int_equal(dial(&stream, &addresses, PORT, ADDRESS_LOCAL, &report, &no), 0);
+        assert_true(clock_now() - start < 450 * USEC_PER_MSEC); /* two delays would be 500 */
+        assert_int_equal(report.attempts[1].error, ECONNREFUSED);
+        assert_int_equal(report.winner, 2);
+        return 0;
+}
+
 FIBER_TEST(test_nobody)
 {
         DnsAddresses addresses = ADDRESSES("127.0.0.1", "::1", "198.51.100.1");
@@ -228,13 +247,10 @@ FIBER_TEST(test_cancel)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_first_wins),
-                cmocka_unit_test(test_refused_then_good),
-                cmocka_unit_test(test_silent_then_good),
-                cmocka_unit_test(test_nobody),
-                cmocka_unit_test(test_limit),
-                cmocka_unit_test(test_policy),
-                cmocka_unit_test(test_cancel),
+                cmocka_unit_test(test_first_wins),       cmocka_unit_test(test_refused_then_good),
+                cmocka_unit_test(test_silent_then_good), cmocka_unit_test(test_silent_refused_good),
+                cmocka_unit_test(test_nobody),           cmocka_unit_test(test_limit),
+                cmocka_unit_test(test_policy),           cmocka_unit_test(test_cancel),
         };
 
         network_own();

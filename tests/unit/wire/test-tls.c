@@ -535,10 +535,13 @@ static void serve_starttls_injected(int fd, void *arg)
         serve_text(fd, "+OK hello\r\n");
         if (recv(fd, unused, sizeof(unused), 0) <= 0)
                 return;
-        serve_text(fd, "+OK\r\n");
-        if (!arg)
+        if (arg) {
+                serve_text(fd, "+OK\r\n+OK 1 message\r\n"); /* the client reads both at once */
+        } else {
+                serve_text(fd, "+OK\r\n");
                 usleep(20000); /* on its own, so that it waits in the kernel */
-        serve_text(fd, "+OK 1 message\r\n");
+                serve_text(fd, "+OK 1 message\r\n");
+        }
         serve_until_closed(fd);
 }
 
