@@ -11,9 +11,10 @@ typedef enum CertificateFault {
         CERTIFICATE_NOT_YET_VALID = 1 << 1,
         CERTIFICATE_WRONG_NAME = 1 << 2,
         CERTIFICATE_SELF_SIGNED = 1 << 3,  /* the leaf is its own issuer and not trusted */
-        CERTIFICATE_UNTRUSTED_CA = 1 << 4, /* a chain that ends in an unknown root */
-        CERTIFICATE_INCOMPLETE_CHAIN =
-                1 << 5, /* the issuer of the last sent one is missing and unknown */
+        /* A chain that ends in an unknown root, or a leaf whose issuer was not sent and is unknown. For a lone leaf the
+         * difference is not always knowable without a network: then both bits are set. */
+        CERTIFICATE_UNTRUSTED_CA = 1 << 4,
+        CERTIFICATE_INCOMPLETE_CHAIN = 1 << 5,
         CERTIFICATE_REVOKED = 1 << 6,
         CERTIFICATE_WEAK = 1 << 7,    /* key, signature or digest below the security level */
         CERTIFICATE_INVALID = 1 << 8, /* anything else: purpose, signature, CA flag */

@@ -37,7 +37,8 @@ typedef struct DnsRecords {
 
 typedef enum DnsType { DNS_MX, DNS_SRV, DNS_TXT } DnsType;
 
-/* @resolv_conf NULL: /etc/resolv.conf. Returns 0, -ENOMEM. */
+/* @resolv_conf NULL: /etc/resolv.conf. Its nameserver lines may carry a port, "127.0.0.1:5353" or "[::1]:5353", which
+ * is for tests. Returns 0, -ENOMEM. */
 int dns_new(Dns **ret, const char *resolv_conf);
 Dns *dns_free(Dns *dns);
 DEFINE_CLEANUP(Dns, dns_free);
