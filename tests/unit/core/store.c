@@ -237,6 +237,7 @@ static void settings(void **state)
                          SQLITE_OK);
         assert_int_equal(on, 1);
         /* The loop's connection cannot write. */
+        assert_int_equal(sqlite3_db_readonly(f->store->reader.db, "main"), 1);
         assert_int_equal(sqlite3_exec(f->store->reader.db, "DELETE FROM account", NULL, NULL, NULL),
                          SQLITE_READONLY);
 }
@@ -597,6 +598,11 @@ static int messages_fiber(void *arg)
                 -ENOENT);
         records[0].row = ghost;
         assert_int_equal(store_messages_stage(f->store, one.id, records, 1, &first[1], 1, first, 1),
+                         -ENOENT);
+        /* A good one before the bad one is undone with it. */
+        assert_int_equal(store_messages_stage(f->store, one.id,
+                                              (MessageRecord[]){ records[2], records[0] }, 2, NULL,
+                                              0, NULL, 0),
                          -ENOENT);
         assert_int_equal(see(f, 1).n_state[MESSAGE_STAGED], 2);
         assert_int_equal(see(f, 1).n, 4);
@@ -1045,7 +1051,7 @@ static void full_disk(void **state)
 
         /* A mount namespace of our own; the suite runs as root. */
         assert_int_equal(unshare(CLONE_NEWNS), 0);
-        assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+        assert_int_equal(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL), 0);
         assert_int_equal(mount("tmpfs", f->directory, "tmpfs", 0, "size=1m,mode=700"), 0);
         /* A filler that can be removed: SQLite needs room also to delete. */
         snprintf(filler, sizeof(filler), "%s/filler", f->directory);
