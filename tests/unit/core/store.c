@@ -776,6 +776,34 @@ static void runs(void **state)
         assert_int_equal(store_runs(f->store, sample(2).id, 10, see_run, &last), 0);
 }
 
+static int run_ids_fiber(void *arg)
+{
+        Fixture *f = arg;
+        AccountRecord one = sample(1);
+        RunRecord told = {}, plain = {};
+
+        assert_int_equal(insert(f, 1), 0);
+        told.id = store_next_run(f->store);
+        assert_int_equal(store_run_end(f->store, &one, &plain, NULL, 0, NULL, 0), 0);
+        assert_true(plain.id > told.id);
+        plain.id = told.id;
+        assert_int_equal(store_run_end(f->store, &one, &told, NULL, 0, NULL, 0), 0);
+        assert_int_equal(told.id, plain.id); /* as it was told */
+        assert_int_equal(store_run_end(f->store, &one, &told, NULL, 0, NULL, 0), -EEXIST);
+        return 0;
+}
+
+static void run_ids_rise(void **state)
+{
+        Fixture *f = *state;
+        uint64_t last;
+
+        on_fiber(f, run_ids_fiber);
+        last = ask(f, "SELECT max(number) FROM run");
+        reopen(f);
+        assert_true(store_next_run(f->store) > last);
+}
+
 /* --- everything goes with the account --- */
 
 static int cascade_fiber(void *arg)
@@ -1092,6 +1120,7 @@ int main(void)
                 OPEN(rows_are_never_reused),
                 OPEN(thousands_at_once),
                 OPEN(runs),
+                OPEN(run_ids_rise),
                 OPEN(delete_takes_all_along),
                 OPEN(ledger),
                 OPEN(group_commit),
