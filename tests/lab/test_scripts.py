@@ -21,19 +21,18 @@ def command(build, *args, lab=False):
     return ['/usr/bin/python3', '-m', 'wplab.with_service', build, '--lab' if lab else '--no-lab', *args]
 
 
-def with_service(build, *args, lab=False, **more):
-    more.setdefault('stdin', subprocess.DEVNULL) if 'input' not in more else None
-    return subprocess.run(command(build, *args, lab=lab), env={**CLEAN_ENV, **MODULES, **more.pop('env', {})},
-                          capture_output=True, text=True, timeout=60, **more)
+def run_of(pid):
+    """What a run of process @pid would have left."""
+    return glob.glob(f'/tmp/waypost-*-{pid}-*')
 
 
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """No folder of a run stays. Other runs on this machine have other pids in their names."""
-    before = set(glob.glob('/tmp/waypost-*'))
-    yield
-    mine = [p for p in set(glob.glob('/tmp/waypost-*')) - before if not os.path.exists(f'/proc/{p.split("-")[2]}')]
-    assert mine == []
+def with_service(build, *args, lab=False, env=None, cwd='/', input=None):
+    """Runs to the end and looks that nothing is left."""
+    process = subprocess.Popen(command(build, *args, lab=lab), env={**CLEAN_ENV, **MODULES, **(env or {})}, cwd=cwd, text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(input, timeout=60)
+    assert run_of(process.pid) == []
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
 
 
 def test_input_output_status(build):
@@ -44,7 +43,7 @@ def test_input_output_status(build):
 def test_environment(build):
     """The service is activated on the private bus, with a state of its own; waypost is on PATH."""
     done = with_service(build, 'sh', '-c', SHOW + ' && busctl call org.waypost.Waypost1 /org/waypost/Waypost1 '
-                        'org.freedesktop.DBus.Peer Ping && test -s "$WAYPOST_STATE_DIR"/* && ls "$WAYPOST_STATE_DIR"', cwd='/usr/share')
+                        'org.freedesktop.DBus.Peer Ping && ls "$WAYPOST_STATE_DIR" | grep -q . && grep -q . "$WAYPOST_SERVICE_LOG"', cwd='/usr/share')
     assert done.returncode == 0, done.stderr
     address, state, log, program, folder = done.stdout.splitlines()[:5]
     assert address.startswith('unix:path=/tmp/waypost-') and state.startswith('/tmp/') and log.startswith('/tmp/')
@@ -81,6 +80,7 @@ def test_signals_are_forwarded(build, number):
     assert process.stdout.readline() == 'ready\n'
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
+    assert run_of(process.pid) == []
     assert (out, process.returncode) == ('got\n', 3)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """scripts/demo after the build: python3 -m wplab.demo BUILD
 
-What a user would do, with the real program: add an account, fetch a mailbox full of messages that hurt, look at
-the history. Then each fetched file is held against what an independent reader gets from the server by a second
+What a user would do, with the real program: add an account with a mailbox full of messages that hurt, which are
+fetched at once; fetch again; look at the history; be told why another account does not work. Then each fetched file is held against what an independent reader gets from the server by a second
 RETR: dots unstuffed, CRLF to LF, all else untouched.
 """
 import collections
@@ -22,6 +22,7 @@ from .run import LabError
 
 ADDRESS, PASSWORD, USER = 'alice@example.test', 'alicepw', 'nobody'
 COUNT = 520
+USER_MUST_ACT = 3           # the program's exit status for a cause that the user can mend
 
 
 def title(text):
@@ -33,19 +34,19 @@ class Demo:
         self.lab, self.bus = lab, bus
         self.uid = pwd.getpwnam(USER).pw_uid
 
-    def run(self, *args, shown=True):
-        """One command of the user's, as the user; its output is the demo's."""
+    def run(self, *args, shown=True, status=0):
+        """One command of the user's, as the user; its output is the demo's. It has to end with @status."""
         if shown:
             print(f'\n$ waypost {" ".join(args)}', flush=True)
         argv = self.bus.command([self.bus.binary('cli', 'waypost'), *args], self.uid)
         done = subprocess.run(argv, env={**self.bus.environment(), 'HOME': '/'}, stdin=subprocess.DEVNULL,
                               stdout=None if shown else subprocess.PIPE, text=True)
-        if done.returncode:
-            raise LabError(f'waypost {args[0]} ended with status {done.returncode}')
+        if done.returncode != status:
+            raise LabError(f'waypost {args[0]} ended with status {done.returncode}, not {status}')
         return done.stdout
 
-    def password_file(self):
-        path = self.lab.run.write('password', PASSWORD + '\n', 0o600)
+    def password_file(self, password):
+        path = self.lab.run.write(f'{password}.txt', password + '\n', 0o600)
         os.chown(path, self.uid, -1)
         return path
 
@@ -99,13 +100,17 @@ def main():
               f'their own;\na mailbox of {COUNT} messages that hurt, {sum(len(d) for _, d in items) >> 20} MiB: '
               'dot lines, bare CR, NUL, 8-bit, a 1 MiB line,\nno final newline, an empty one, one of 20 MiB')
         title('An account, from nothing but an address and a password')
-        demo.run('add', ADDRESS, '--password-file', demo.password_file(), '--yes')
-        title('The first fetch')
-        demo.run('fetch', ADDRESS, '--wait')
+        demo.run('add', ADDRESS, '--password-file', demo.password_file(PASSWORD), '--yes')
+        title('Two more mails come; what was fetched is not fetched again')
+        for number in (1, 2):
+            lab.deliver(ADDRESS, b'From: sender@example.test\nSubject: news %d\n\n.\nnews\n' % number)
+        demo.run('fetch', ADDRESS)
         title('What waypost knows of it')
         demo.run('list')
         demo.run('show', ADDRESS)
         demo.run('history', ADDRESS)
+        title('An account that cannot be fetched: the cause is named')
+        demo.run('add', 'bob@example.test', '--password-file', demo.password_file('bobpw'), '--yes', status=USER_MUST_ACT)
         location = json.loads(demo.run('show', ADDRESS, '--json', shown=False))['location']
         title('Is each fetched file the server\'s message?')
         good = demo.compare(location)

@@ -14,21 +14,16 @@ from .run import LabError
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Told(BaseException):
-    """A signal came before the command was started."""
-
-
 def main():
     build, with_lab, command = sys.argv[1], sys.argv[2] == '--lab', sys.argv[3:]
-    child = None
+    child, early = None, []
 
     def forward(number, _frame):
         if child is None:
-            raise Told(number)
+            early.append(number)            # also while Popen is at work: the command may be there already
         # A key on the terminal has reached the command already.
-        if not (number in (signal.SIGINT, signal.SIGQUIT) and sys.stdin and os.isatty(0)):
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(number)
+        elif not (number in (signal.SIGINT, signal.SIGQUIT) and sys.stdin and os.isatty(0)):
+            child.send_signal(number)
 
     for number in FORWARDED:
         signal.signal(number, forward)
@@ -43,10 +38,12 @@ def main():
                 lab.run.write('facts.json', json.dumps(lab.facts(), indent=2) + '\n')
             argv = bus.command(command, cwd=os.getcwd())
             env = {k: v for k, v in bus.environment(os.environ).items() if k not in ('PYTHONPATH', 'PYTHONDONTWRITEBYTECODE')}
-            child = subprocess.Popen(argv, env=env, restore_signals=True)
+            if early:
+                return 128 + early[0]
+            child = subprocess.Popen(argv, env=env)
+            for number in early:
+                child.send_signal(number)
             status = child.wait()
-    except Told as told:
-        return 128 + told.args[0]
     except (LabError, FileNotFoundError, PermissionError) as error:
         print(f'waypost: {error}', file=sys.stderr)
         return 127 if isinstance(error, OSError) else 125
