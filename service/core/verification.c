@@ -22,7 +22,7 @@ enum {
         LOOK_HEAD = 16384, /* octets kept of one */
 };
 
-#define LOOK_GAP_USEC (1 * USEC_PER_SEC) /* before the first look; doubles */
+#define LOOK_GAP_USEC (200 * USEC_PER_MSEC) /* before the first look; doubles */
 #define LOOK_GAP_MAXIMUM_USEC (15 * USEC_PER_SEC)
 #define CODE_AFTER_USEC (15 * USEC_PER_SEC) /* from then on the user may type the code */
 

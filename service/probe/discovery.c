@@ -41,6 +41,17 @@ Candidates *candidates_free(Candidates *candidates)
         return NULL;
 }
 
+/* What was found and not named by the user goes to the ports of mail only: a document must not aim us at something else. */
+static bool port_known(const Endpoint *endpoint)
+{
+        static const uint16_t known[] = { 110, 995, 25, 465, 587, 2525 };
+
+        for (size_t i = 0; i < ELEMENTS(known); i++)
+                if (endpoint->port == known[i])
+                        return true;
+        return false;
+}
+
 void candidates_add(Candidates *candidates, Candidate *candidate)
 {
         Candidate *slot = &candidates->list[candidates->n];
