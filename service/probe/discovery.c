@@ -56,6 +56,10 @@ void candidates_add(Candidates *candidates, Candidate *candidate)
 {
         Candidate *slot = &candidates->list[candidates->n];
 
+        if (candidate->incoming.host && !port_known(&candidate->incoming))
+                endpoint_deinit(&candidate->incoming);
+        if (candidate->outgoing.host && !port_known(&candidate->outgoing))
+                endpoint_deinit(&candidate->outgoing);
         if (candidates->n == LIMIT_CANDIDATES ||
             (!candidate->incoming.host && !candidate->outgoing.host)) {
                 candidate_deinit(candidate);
