@@ -402,6 +402,7 @@ static void on_setup_step(void *userdata, Setup *setup, StepId step)
 
         signal.step = step;
         send_own(&signal, "StepChanged", fill_step_changed, setup_uid(setup));
+        change_note(userdata, setup, false, SETUP_CHANGED_STEPS);
 }
 
 static void on_setup_removed(void *userdata, Setup *setup)
