@@ -176,11 +176,21 @@ static Need *need_find(Setup *setup, const char *kind, Side side)
 
 static void needs_tell(Setup *setup)
 {
+        size_t n_open = setup_n_needs(setup);
+
         setup_changed(setup, SETUP_CHANGED_NEEDS);
-        if (setup->state == SETUP_STATE_RUNNING && setup->n_needs > 0)
+        if (setup->state == SETUP_STATE_RUNNING && n_open > 0)
                 setup_set_state(setup, SETUP_STATE_WAITING);
-        else if (setup->state == SETUP_STATE_WAITING && setup->n_needs == 0)
+        else if (setup->state == SETUP_STATE_WAITING && n_open == 0)
                 setup_set_state(setup, SETUP_STATE_RUNNING);
+}
+
+/* An answered need is no longer shown, at once: who answers and then waits must not see the state of before. */
+static void need_answer(Setup *setup, Need *need)
+{
+        need->answered = true;
+        needs_tell(setup);
+        fiber_queue_wake_all(&setup->input);
 }
 
 void setup_need_hide(Setup *setup, const char *kind, Side side)
@@ -524,13 +534,21 @@ const Finding *setup_finding(const Setup *setup, StepId step)
 
 size_t setup_n_needs(const Setup *setup)
 {
-        return setup->n_needs;
+        size_t n = 0;
+
+        for (size_t i = 0; i < setup->n_needs; i++)
+                n += !setup->needs[i].answered;
+        return n;
 }
 
 const char *setup_need(const Setup *setup, size_t index, const Dict **ret_details)
 {
-        *ret_details = &setup->needs[index].details;
-        return setup->needs[index].kind;
+        for (size_t i = 0; i < setup->n_needs; i++)
+                if (!setup->needs[i].answered && index-- == 0) {
+                        *ret_details = &setup->needs[i].details;
+                        return setup->needs[i].kind;
+                }
+        return NULL;
 }
 
 size_t setup_n_candidates(const Setup *setup)
@@ -700,14 +718,13 @@ int setup_approve(Setup *setup, const char *token)
         for (size_t i = 0; i < setup->n_needs; i++) {
                 Need *need = &setup->needs[i];
 
-                if (!text_equal(dict_text(&need->details, KEY_TOKEN), token))
+                if (need->answered || !text_equal(dict_text(&need->details, KEY_TOKEN), token))
                         continue;
                 if (strcmp(need->kind, NEED_SERVER_APPROVAL) != 0 &&
                     strcmp(need->kind, NEED_CERTIFICATE_APPROVAL) != 0 &&
                     strcmp(need->kind, NEED_USER_ACTION) != 0)
                         return SETUP_INVALID_STATE;
-                need->answered = true;
-                fiber_queue_wake_all(&setup->input);
+                need_answer(setup, need);
                 return 0;
         }
         return SETUP_STALE;
@@ -728,6 +745,10 @@ static int setup_secret_changed(Setup *setup, bool incoming, bool outgoing)
                 again = true;
         if (again)
                 return setup_restart(setup, forget);
+        for (size_t i = 0; i < setup->n_needs; i++)
+                if (strcmp(setup->needs[i].kind, NEED_PASSWORD) == 0 &&
+                    setup_secret(setup, setup->needs[i].side))
+                        need_answer(setup, &setup->needs[i]);
         fiber_queue_wake_all(&setup->input);
         return 0;
 }
