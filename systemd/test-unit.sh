@@ -5,7 +5,7 @@
 # systemd-analyze verify ends with 0 even for keys that it does not know, so a single line of complaint is a failure.
 # Where the unit will start the installed program, the copy that is checked starts the built one.
 set -u
-unit=$1 program=$2 sysusers=$3
+unit=$(realpath "$1") program=$(realpath "$2") sysusers=$(realpath "$3")
 command -v systemd-analyze >/dev/null || {
         echo 'systemd-analyze is not installed'
         exit 77

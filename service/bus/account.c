@@ -188,7 +188,7 @@ static int method_configure(sd_bus_message *m, void *userdata, sd_bus_error *err
 static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        const char *side;
+        const char *side = "";
         Setup *setup;
         int r;
 

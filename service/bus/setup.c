@@ -29,7 +29,7 @@ int setup_started(sd_bus_message *m, Setup *setup, sd_bus_error *error)
 
 int side_read(sd_bus_message *m, const char **ret, sd_bus_error *error)
 {
-        const char *side;
+        const char *side = "";
         int r = variant_read_text(m, "side", &side, error);
 
         if (r < 0)
@@ -176,7 +176,7 @@ static int method_set_servers(sd_bus_message *m, void *userdata, sd_bus_error *e
 static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        const char *side;
+        const char *side = "";
         int r;
 
         r = side_read(m, &side, error);
@@ -191,7 +191,7 @@ static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *
 static int answer_set_password_fd(Call *call, sd_bus_error *error)
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        const char *side;
+        const char *side = "";
         Setup *setup;
         int fd, r;
 
