@@ -140,6 +140,7 @@ static int read_level(const Key *key, const char *value, void *to)
 static const Key keys[] = {
         { "service", "state-directory", read_path, AT(state_directory) },
         { "service", "log-level", read_level, AT(log_level) },
+        { "service", "disk-threads", read_count, AT(disk_threads), 1, 64 },
         { "network", "ca-file", read_path, AT(ca_file) },
         { "network", "allow-private", read_bool, AT(allow_private) },
         { "network", "allow-local", read_bool, AT(allow_local) },
@@ -343,6 +344,7 @@ static int config_defaults(Config *config, bool user)
 {
         *config = (Config){
                 .log_level = LOG_INFO,
+                .disk_threads = 4,
                 .allow_private = user,
                 .allow_local = user,
                 .accounts_per_uid = LIMIT_ACCOUNTS_PER_UID,

@@ -9,6 +9,7 @@ typedef struct Config {
         /* [service] */
         char *state_directory; /* database, key, mail */
         int log_level;
+        uint64_t disk_threads; /* that fsync and rename; default 4 */
         /* [network] */
         char *ca_file; /* NULL: the system's trust store */
         bool allow_private; /* servers named by the user may be private even without approval; default false */

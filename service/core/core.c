@@ -10,8 +10,6 @@
 #include "core/core_internal.h"
 #include "probe/cause.h"
 
-enum { DISK_THREADS = 4 };
-
 int core_why(Core *core, const char **ret_why, int condition, const char *format, ...)
 {
         va_list ap;
@@ -274,7 +272,7 @@ static int core_open(Core *core)
         if (r == 0)
                 r = http_new(&core->http, core->dns, core->config->ca_file);
         if (r == 0)
-                r = pool_new(&core->disk, DISK_THREADS, NULL);
+                r = pool_new(&core->disk, (unsigned) core->config->disk_threads, NULL);
         if (r == 0)
                 r = scheduler_new(&core->scheduler, core);
         if (r < 0)
