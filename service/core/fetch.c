@@ -620,7 +620,10 @@ static int fetch_read(Fetch *f)
         if (r < 0)
                 return r;
         r = pop3_retrieve(f->session.pop3, f->numbers, f->n_fresh, &sink, f, &f->no);
-        /* What was read completely is delivered, however the dialogue ended. */
+        /* What was read completely is delivered, however the dialogue ended; what was not is no use to anybody and would only fill
+         * the disk. */
+        if (f->fd >= 0)
+                (void) maildir_discard(f->maildir, f->row);
         f->fd = fd_close(f->fd);
         committed = r == -ECANCELED ? 0 : batch_hand_over(f);
         f->reading_over = true;
@@ -689,7 +692,8 @@ static int fetch_delete(Fetch *f)
         _cleanup_free_ bool *deleted = NULL;
         int r;
 
-        if (f->n_deletable == 0)
+        /* Somebody may have chosen to keep the mail after all while it was read. */
+        if (f->n_deletable == 0 || f->account->record.keep != KEEP_NOT)
                 return 0;
         deleted = calloc(f->n_deletable, sizeof(*deleted));
         f->dropped = calloc(f->n_deletable, sizeof(*f->dropped));
@@ -705,7 +709,6 @@ static int fetch_delete(Fetch *f)
         return r;
 }
 
-/* Mail that the server no longer lists and that was to be deleted: its rows have done their duty. */
 static int fetch_dialogue(Fetch *f)
 {
         int r;
