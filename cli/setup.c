@@ -22,7 +22,7 @@ struct Setup {
         char *account;           /* path, once committed */
         json_object *properties; /* as last read */
         json_object *printed;    /* step id -> what was printed of it */
-        json_object *answered;   /* key of a need -> true */
+        json_object *answered;   /* key of a need -> whether it was answered */
         bool dirty;              /* something changed since */
         bool login_moved;        /* a login began or ended since */
         bool sent[2];            /* a password for incoming, outgoing */
@@ -195,7 +195,9 @@ static void forget_answers(Setup *setup)
                 bool moved = setup->login_moved && need_is(need, NEED_PASSWORD);
 
                 if (key && value_has(setup->answered, key) && !moved)
-                        json_object_object_add(still, key, json_object_new_boolean(true));
+                        json_object_object_add(
+                                still, key,
+                                json_object_get(json_object_object_get(setup->answered, key)));
         }
         setup->login_moved = false;
         json_object_put(setup->answered);

@@ -137,12 +137,12 @@ class Setup(Object):
     info, types, prefix = SETUP, SETUP_PROPERTIES, 'setup'
 
     def __init__(self, service, address, options, account=''):
-        super().__init__(service, Address=address, State='running', Candidates=[], Cause='', Account=account, Serial=1)
         self.options, self.account = options, account
         self.steps = {s: ('pending', '', 0, {}) for s in STEPS}
         self.needs, self.password, self.outgoing = {}, None, None
         self.approved, self.code, self.over = set(), None, False
         self.work = None
+        super().__init__(service, Address=address, State='running', Candidates=[], Cause='', Account=account, Serial=1)
 
     def value(self, name):
         if name == 'Steps':
@@ -475,6 +475,9 @@ class Service:
             invocation.return_value(reply)
         except Refused as refused:
             invocation.return_dbus_error(refused.name, str(refused))
+        except Exception as fault:
+            invocation.return_dbus_error(NAME + '.Error.Failed', f'the fake is wrong: {fault!r}')
+            raise
 
     def do_StartSetup(self, address, options):
         kind = address.split('@')[0]
