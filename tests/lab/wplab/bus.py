@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 
 from .run import CLEAN_ENV, LabError, PROJECT, Run, alive, end_process, until, wait_gone
@@ -102,11 +103,20 @@ class Bus:
         self.namespace = self.lab.client if self.lab else None
         self.pid = self.run.spawn(['dbus-daemon', f'--config-file={self.write_bus()}', '--nofork', '--nopidfile',
                                    '--nosyslog'], log=f'bus{number}/bus.log', namespace=self.namespace)
-        until(lambda: os.path.exists(self.file('bus.sock')) or not alive(self.pid), 'the bus')
+        until(lambda: self.listening() or not alive(self.pid), 'the bus')
         if not alive(self.pid):
             raise LabError('the bus does not start: ' + self.run.log(f'bus{number}/bus.log'))
         if self.polkit:
             self.start_polkit(number)
+
+    def listening(self):
+        """Whether the bus takes connections: the socket's file is there a moment earlier."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(self.file('bus.sock'))
+                return True
+            except OSError:
+                return False
 
     def binary(self, *names):
         path = os.path.join(self.build, *names)
