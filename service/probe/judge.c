@@ -326,6 +326,37 @@ int evidence_certificate(Dict *evidence, const Certificate *c)
         return r;
 }
 
+/* What happened, for outcomes that come without words. NULL: nothing to add. */
+static const char *outcome_error_text(const Outcome *no)
+{
+        switch (no->kind) {
+        case OUTCOME_DNS:
+                return dns_status_name(no->dns);
+        case OUTCOME_TIMEOUT:
+                return "no answer in time";
+        case OUTCOME_CLOSED:
+                return "the server closed the connection";
+        case OUTCOME_RESET:
+                return no->error ? strerrordesc_np(no->error) : "the connection was reset";
+        case OUTCOME_TOO_LONG:
+                return "the answer passed every bound";
+        case OUTCOME_GARBAGE:
+                return "what came is no answer of this protocol";
+        case OUTCOME_INJECTED:
+                return "bytes were waiting behind the answer that starts encryption";
+        case OUTCOME_NONE:
+        case OUTCOME_POLICY:
+        case OUTCOME_CONNECT:
+        case OUTCOME_HANDSHAKE:
+        case OUTCOME_CERTIFICATE:
+        case OUTCOME_NOT_OFFERED:
+        case OUTCOME_REPLY:
+        case OUTCOME_HTTP:
+                return no->error ? strerrordesc_np(no->error) : NULL;
+        }
+        return NULL;
+}
+
 static int evidence_outcome(Dict *evidence, const Outcome *no)
 {
         int r;
@@ -338,19 +369,10 @@ static int evidence_outcome(Dict *evidence, const Outcome *no)
                 r = dict_set_text(evidence, KEY_CODE, no->code);
         if (r == 0 && no->status)
                 r = dict_set_number(evidence, KEY_STATUS, no->status);
-        if (r == 0 && no->error && !no->text[0])
-                r = dict_set_text(evidence, KEY_ERROR, strerrordesc_np(no->error));
         if (r == 0 && no->first_len)
                 r = dict_set_bytes(evidence, KEY_FIRST_BYTES, no->first, no->first_len);
-        if (r == 0 && no->kind == OUTCOME_DNS)
-                r = dict_set_text(evidence, KEY_ERROR, dns_status_name(no->dns));
-        if (r == 0 && no->kind == OUTCOME_TIMEOUT && !no->text[0])
-                r = dict_set_text(evidence, KEY_ERROR, "no answer in time");
-        if (r == 0 && no->kind == OUTCOME_CLOSED && !no->text[0])
-                r = dict_set_text(evidence, KEY_ERROR, "the server closed the connection");
-        if (r == 0 && no->kind == OUTCOME_INJECTED)
-                r = dict_set_text(evidence, KEY_ERROR,
-                                  "bytes were waiting behind the answer that starts encryption");
+        if (r == 0 && !no->text[0])
+                r = dict_set_text(evidence, KEY_ERROR, outcome_error_text(no));
         return r;
 }
 
