@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures of the lab's suites. WAYPOST_BUILD names the build folder (default: build-san, else build)."""
 import os
+import signal
 import sys
 
 import pytest
@@ -25,6 +26,20 @@ def pytest_collection_modifyitems(config, items):
         if out:
             config.hook.pytest_deselected(items=out)
             items[:] = [item for item in items if not item.get_closest_marker('long')]
+
+
+@pytest.fixture(autouse=True)
+def time_limit(request):
+    """A test that hangs is a failed test, not a run that never ends."""
+    seconds = 1800 if request.node.get_closest_marker('long') else 300
+
+    def over(_number, _frame):
+        raise TimeoutError(f'this test has taken more than {seconds} s')
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def build_folder():

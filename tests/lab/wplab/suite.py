@@ -10,6 +10,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
+from . import guard
 from .run import CLEAN_ENV, PROJECT
 
 SANITIZED, RELEASE = os.path.join(PROJECT, 'build-san'), os.path.join(PROJECT, 'build')
@@ -154,6 +155,10 @@ def stop(number, _frame):
 def main():
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)
+    if not os.path.ismount('/'):
+        # In a chroot, unshare and mount of tests want a root that is a mount point.
+        guard.check(guard.libc.unshare(guard.CLONE_NEWNS), 'unshare')
+        guard.make_private()
     suites = [('unit', lambda: unit('unit', SANITIZED))]
     if '--valgrind' in sys.argv:
         wrap = '/usr/bin/valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9'
@@ -164,10 +169,12 @@ def main():
     for title, suite in suites:
         count = suite()
         count.summary(title)
+        for name, reason in count.failed:       # at once: a run that is stopped later has told them
+            print(f'\nFAILED {name}\n{reason.strip()}\n', flush=True)
         for part in ('passed', 'failed', 'skipped'):
             getattr(total, part).extend(getattr(count, part))
-    for name, reason in total.failed:
-        print(f'\nFAILED {name}\n{reason.strip()}')
+    for name, _ in total.failed:
+        print(f'failed {name}')
     for name, reason in total.skipped:
         print(f'{"skipped" if EXCUSE in reason else "SKIPPED"} {name}: {" ".join(reason.split())[:300]}')
     if total.unexcused:
