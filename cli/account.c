@@ -17,9 +17,7 @@ void account_complete(json_object *account, const char *path)
 
         value_set_text(account, "path", path);
         value_set_text(account, "id", slash ? slash + 1 : path);
-        /* Nothing is said by null, not by an empty text. */
-        if (!value_text(account, "cause"))
-                value_set_text(account, "cause", NULL);
+        value_nothing_is_null(account, "cause");
 }
 
 int account_read(Cli *cli, const char *path, json_object **ret)

@@ -2,6 +2,7 @@
 /* waypost add: the whole way from an address to fetched mail. Naming the address is the consent: it ends with Commit. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/account.h"
@@ -116,8 +117,10 @@ static int start(Add *add, json_object *options)
                 r = value_append_dict(m, options);
         if (r < 0)
                 return cli_failed(add->cli, r, "Making a call");
-        output_progress(add->cli, "%s\n", add->arguments->operands[0]);
-        return setup_start(&add->setup, add->cli, m, NULL);
+        r = setup_start(&add->setup, add->cli, m, NULL);
+        if (r == 0)
+                output_progress(add->cli, "%s\n", add->arguments->operands[0]);
+        return r;
 }
 
 /* Why it ended other than well: told, and the status for it. */
@@ -232,13 +235,37 @@ static void interrupted(Add *add)
                 output_note(add->cli, "Interrupted. Nothing was added.\n");
 }
 
+/* One address may have a second account with another server or user; without such a wish it would end at Commit, after all
+ * the work: better said at once. What FindAccount does not like, StartSetup will say better. */
+static int check_new(Add *add)
+{
+        _cleanup_free_ char *path = NULL, *text = NULL;
+        const char *address = add->arguments->operands[0];
+        int r;
+
+        if (argument_given(add->arguments, KEY_INCOMING) ||
+            argument_given(add->arguments, "user-name") ||
+            argument_given(add->arguments, KEY_DRY_RUN))
+                return 0;
+        r = account_path_by_address(add->cli, address, &path);
+        if (r || !path)
+                return r;
+        if (asprintf(&text, "%s is set up already; \"waypost doctor %s\" checks it.", address,
+                     address) < 0)
+                text = NULL;
+        output_error(add->cli, ERROR_ACCOUNT_EXISTS, text ?: "No memory.");
+        return EXIT_USER_ACTION;
+}
+
 static int work(Add *add, json_object *options, json_object *settings)
 {
         bool dry = argument_given(add->arguments, KEY_DRY_RUN);
         SetupEnd end;
         int r;
 
-        r = start(add, options);
+        r = check_new(add);
+        if (r == 0)
+                r = start(add, options);
         if (r)
                 return r;
         r = setup_drive(add->setup, &add->answers, &end);

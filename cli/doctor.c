@@ -136,6 +136,29 @@ static bool only_password_needed(Setup *setup)
         return true;
 }
 
+static void print_fine(Cli *cli, const Doctor *doctor)
+{
+        output_result(cli, "\n%s%s%s\n", output_result_colour(cli, COLOUR_GREEN),
+                      doctor->probe ? "The server answers as it should; nobody signed in."
+                                    : "All of it works.",
+                      output_result_colour(cli, COLOUR_NONE));
+}
+
+static int conclude_needed(Cli *cli, Doctor *doctor)
+{
+        bool password = only_password_needed(doctor->setup);
+
+        /* A server alone was asked about: what could be seen without a password was seen. */
+        if (password && doctor->probe) {
+                print_fine(cli, doctor);
+                return 0;
+        }
+        if (password)
+                output_result(cli, "\nSo far it works.\n");
+        setup_print_needs(doctor->setup);
+        return EXIT_NEEDED;
+}
+
 static int conclude(Cli *cli, Doctor *doctor, SetupEnd end)
 {
         int r;
@@ -146,20 +169,13 @@ static int conclude(Cli *cli, Doctor *doctor, SetupEnd end)
         switch (end) {
         case SETUP_END_READY:
         case SETUP_END_SUCCEEDED:
-                output_result(cli, "\n%sAll of it works.%s\n",
-                              output_result_colour(cli, COLOUR_GREEN),
-                              output_result_colour(cli, COLOUR_NONE));
+                print_fine(cli, doctor);
                 return 0;
         case SETUP_END_CANCELLED:
                 output_note(cli, "waypost: The check was cancelled.\n");
                 return EXIT_OURS;
         case SETUP_END_NEEDED:
-                output_result(cli, "\nSo far it works.\n");
-                /* A server alone was asked about: there is no password, and what could be seen was seen. */
-                if (doctor->probe && only_password_needed(doctor->setup))
-                        return 0;
-                setup_print_needs(doctor->setup);
-                return EXIT_NEEDED;
+                return conclude_needed(cli, doctor);
         case SETUP_END_FAILED:
                 break;
         }
@@ -200,10 +216,10 @@ static int run(Cli *cli, const Arguments *arguments)
         if (r)
                 return r;
         answers.password_optional = true;
-        output_progress(cli, "%s\n", arguments->operands[0]);
         r = setup_start(&doctor.setup, cli, m, NULL);
         if (r)
                 return r;
+        output_progress(cli, "%s\n", arguments->operands[0]);
         r = setup_drive(doctor.setup, &answers, &end);
         if (r == 0)
                 r = conclude(cli, &doctor, end);

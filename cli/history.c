@@ -49,7 +49,11 @@ static int read_history(Cli *cli, const char *path, uint64_t count, json_object 
         if (r)
                 return r;
         r = value_read(reply, ret);
-        return r < 0 ? cli_failed(cli, r, "Reading the service's answer") : 0;
+        if (r < 0)
+                return cli_failed(cli, r, "Reading the service's answer");
+        for (size_t i = 0; i < value_length(*ret); i++)
+                value_nothing_is_null(json_object_array_get_idx(*ret, i), KEY_CAUSE);
+        return 0;
 }
 
 static int run(Cli *cli, const Arguments *arguments)

@@ -75,10 +75,10 @@ static void print_servers(Cli *cli, json_object *need)
                    *source = value_text(need, KEY_SOURCE);
         json_object *hosts = value_list(need, KEY_HOSTS), *domains = value_list(need, KEY_DOMAINS);
 
-        output_note(cli, "\nThe password would go to%s:\n",
-                    strcmp(side, KEY_OUTGOING) == 0   ? ", for sending"
-                    : strcmp(side, KEY_INCOMING) == 0 ? ", for receiving"
-                                                      : "");
+        output_note(cli, "\n%s would be given to:\n",
+                    strcmp(side, KEY_OUTGOING) == 0   ? "To send mail, the password"
+                    : strcmp(side, KEY_INCOMING) == 0 ? "To receive mail, the password"
+                                                      : "The password");
         print_list(cli, hosts, "  server ");
         if (value_length(domains) > 0)
                 print_list(cli, domains, "  of the domain ");

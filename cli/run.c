@@ -43,6 +43,7 @@ static void on_finished(Following *f, sd_bus_message *m)
 
         if (value_read(m, &run) < 0)
                 return;
+        value_nothing_is_null(run, KEY_CAUSE);
         if (f->run && value_number(run, KEY_RUN, f->run) != f->run)
                 json_object_put(run);
         else
@@ -226,9 +227,11 @@ void run_print(Cli *cli, json_object *run)
                       value_number(run, KEY_FRESH, 0));
         if (skipped)
                 output_result(cli, ", %" PRIu64 " skipped", skipped);
-        output_result(cli, " of %" PRIu64 " there), %s, %s/s\n", value_number(run, KEY_LISTED, 0),
-                      text_size(bytes, value_number(run, KEY_BYTES, 0)),
-                      text_size(speed, rate(run, ended)));
+        output_result(cli, " of %" PRIu64 " there)", value_number(run, KEY_LISTED, 0));
+        if (value_number(run, KEY_BYTES, 0))
+                output_result(cli, ", %s, %s/s", text_size(bytes, value_number(run, KEY_BYTES, 0)),
+                              text_size(speed, rate(run, ended)));
+        output_result(cli, "\n");
 }
 
 int run_conclude(Cli *cli, json_object *run)

@@ -26,7 +26,7 @@ struct Setup {
         bool dirty;              /* something changed since */
         bool login_moved;        /* a login began or ended since */
         bool sent[2];            /* a password for incoming, outgoing */
-        bool code_asked, code_declined;
+        bool code_told, code_declined;
 };
 
 void answers_deinit(Answers *answers)
@@ -213,6 +213,8 @@ static int refresh(Setup *setup)
         r = cli_properties(setup->cli, setup->path, INTERFACE_SETUP, &properties, NULL);
         if (r)
                 return r;
+        value_nothing_is_null(properties, "cause");
+        value_nothing_is_null(properties, "account");
         raw = value_list(properties, "steps");
         json_object_object_add(properties, "steps", steps_from_property(raw));
         raw = value_list(properties, "needs");
@@ -384,16 +386,18 @@ static int wait_for_change(Setup *setup)
 
         if (setup->dirty)
                 return 0;
+        if (needs_code(setup) && !setup->code_told) {
+                setup->code_told = true;
+                output_progress(cli, "  ...  waiting for the mail that was sent to yourself\n");
+        }
         if (!asks) {
                 do
                         r = cli_wait(cli, UINT64_MAX);
                 while (r == 0 && !setup->dirty);
                 return r;
         }
-        if (!setup->code_asked)
-                output_progress(cli, "\nA mail was sent to yourself. It is being looked for; "
-                                     "if you see it first, type the code it shows.\n");
-        setup->code_asked = true;
+        if (cli->line != LINE_PROMPT)
+                output_progress(cli, "If you see it first, type the code it shows.\n");
         r = terminal_ask(cli, cli->line == LINE_PROMPT ? NULL : "Code (Enter alone: keep waiting):",
                          &setup->dirty, &code);
         if (r || setup->dirty)

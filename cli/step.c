@@ -81,6 +81,7 @@ bool step_has_ended(json_object *step)
 typedef struct Proof {
         FILE *to;
         bool begun;
+        bool bad; /* the step failed */
 } Proof;
 
 _printf_(2, 3) static void add(Proof *proof, const char *format, ...)
@@ -141,7 +142,6 @@ static void prove_discovery(Proof *proof, json_object *e)
         add_server(proof, e, KEY_INCOMING);
         add_server(proof, e, KEY_OUTGOING);
         add_text(proof, e, KEY_SOURCE, "from ");
-        add_list(proof, e, KEY_SOURCES, "");
 }
 
 static void prove_dns(Proof *proof, json_object *e)
@@ -163,7 +163,9 @@ static void prove_port(Proof *proof, json_object *e)
                 add(proof, "connected to %s", peer);
         if (peer && value_has(e, KEY_PORT) && !strchr(peer, ' '))
                 fprintf(proof->to, " port %" PRIu64, value_number(e, KEY_PORT, 0));
-        add_list(proof, e, KEY_ATTEMPTS, "");
+        /* One that went well was said above. */
+        if (!peer || value_length(value_list(e, KEY_ATTEMPTS)) > 1)
+                add_list(proof, e, KEY_ATTEMPTS, "");
 }
 
 static void prove_tls(Proof *proof, json_object *e)
@@ -224,12 +226,7 @@ static void prove_mailbox(Proof *proof, json_object *e)
 
 static void prove_sender(Proof *proof, json_object *e)
 {
-        const char *sender = value_text(e, KEY_SENDER), *reply = value_text(e, KEY_REPLY);
-
-        if (sender)
-                add(proof, "may send as %s", sender);
-        if (reply)
-                add(proof, "\"%.*s\"", MAX_PROOF, reply);
+        add_text(proof, e, KEY_SENDER, proof->bad ? "as " : "may send as ");
 }
 
 static void prove_handover(Proof *proof, json_object *e)
@@ -260,6 +257,7 @@ static void prove_failure(Proof *proof, json_object *e)
                 add(proof, "\"%.*s\"", MAX_PROOF, reply);
         add_text(proof, e, KEY_ERROR, "");
         add_text(proof, e, KEY_REASON, "");
+        add_list(proof, e, KEY_SOURCES, "");
 }
 
 static void prove_unknown(Proof *proof, json_object *e)
@@ -298,13 +296,13 @@ static void prove(Proof *proof, json_object *step)
         const char *id = value_text_or(step, "id", ""), *dot = strchr(id, '.'),
                    *name = dot ? dot + 1 : id, *status = value_text_or(step, "status", "");
         json_object *evidence = value_object(step, "evidence");
-        bool bad = strcmp(status, "failed") == 0;
 
+        proof->bad = strcmp(status, "failed") == 0;
         add_text(proof, step, KEY_CAUSE, "");
         for (size_t i = 0; i < ELEMENTS(provers); i++)
                 if (strcmp(provers[i].step, name) == 0)
                         provers[i].prove(proof, evidence);
-        if (bad && strcmp(name, "sender") != 0)
+        if (proof->bad)
                 prove_failure(proof, evidence);
         if (!proof->begun)
                 prove_unknown(proof, evidence);

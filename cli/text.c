@@ -89,18 +89,31 @@ int text_width(const char *text)
         return width;
 }
 
+/* "2 min 3 s", and "2 min" rather than "2 min 0 s". */
+static void two_units(char buffer[TEXT_SHORT], uint64_t much, const char *big, uint64_t rest,
+                      const char *small)
+{
+        if (rest)
+                snprintf(buffer, TEXT_SHORT, "%" PRIu64 " %s %" PRIu64 " %s", much, big, rest,
+                         small);
+        else
+                snprintf(buffer, TEXT_SHORT, "%" PRIu64 " %s", much, big);
+}
+
 const char *text_duration(char buffer[TEXT_SHORT], uint64_t usec)
 {
-        if (usec < USEC_PER_SEC)
+        if (usec < 10 * USEC_PER_MSEC)
+                snprintf(buffer, TEXT_SHORT, "%.1f ms", (double) usec / USEC_PER_MSEC);
+        else if (usec < USEC_PER_SEC)
                 snprintf(buffer, TEXT_SHORT, "%" PRIu64 " ms", usec / USEC_PER_MSEC);
         else if (usec < USEC_PER_MINUTE)
                 snprintf(buffer, TEXT_SHORT, "%.2f s", (double) usec / USEC_PER_SEC);
         else if (usec < USEC_PER_HOUR)
-                snprintf(buffer, TEXT_SHORT, "%" PRIu64 " min %" PRIu64 " s",
-                         usec / USEC_PER_MINUTE, usec % USEC_PER_MINUTE / USEC_PER_SEC);
+                two_units(buffer, usec / USEC_PER_MINUTE, "min",
+                          usec % USEC_PER_MINUTE / USEC_PER_SEC, "s");
         else
-                snprintf(buffer, TEXT_SHORT, "%" PRIu64 " h %" PRIu64 " min", usec / USEC_PER_HOUR,
-                         usec % USEC_PER_HOUR / USEC_PER_MINUTE);
+                two_units(buffer, usec / USEC_PER_HOUR, "h", usec % USEC_PER_HOUR / USEC_PER_MINUTE,
+                          "min");
         return buffer;
 }
 

@@ -356,6 +356,15 @@ void value_set_text(json_object *object, const char *key, const char *text)
         json_object_object_add(object, key, text && *text ? json_object_new_string(text) : NULL);
 }
 
+void value_nothing_is_null(json_object *object, const char *key)
+{
+        json_object *value = find(object, key, json_type_string);
+
+        if (value && (json_object_get_string_len(value) == 0 ||
+                      strcmp(json_object_get_string(value), "/") == 0))
+                json_object_object_add(object, key, NULL);
+}
+
 void value_set_from(json_object *object, const char *key, json_object *from)
 {
         json_object *value = NULL;

@@ -36,5 +36,7 @@ const char *value_item(json_object *list, size_t index);
 
 /* Sets a text, null when it is NULL or empty. */
 void value_set_text(json_object *object, const char *key, const char *text);
+/* Nothing is said by null: an empty text, and the path "/" that stands for no object, become it. */
+void value_nothing_is_null(json_object *object, const char *key);
 /* Sets what @from has under @key, null when it has nothing. */
 void value_set_from(json_object *object, const char *key, json_object *from);

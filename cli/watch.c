@@ -13,9 +13,9 @@
 
 typedef struct Watch {
         Cli *cli;
-        const char *only;      /* path; NULL: all */
-        json_object *accounts; /* path -> account as last seen */
-        uint64_t printed;
+        const char *only;        /* path; NULL: all */
+        json_object *accounts;   /* path -> account as last seen */
+        uint64_t printed, count; /* lines so far, and at most */
 } Watch;
 
 static void watch_deinit(Watch *watch)
@@ -38,6 +38,9 @@ static void tell(Watch *watch, const char *path, const char *event, json_object 
         uint64_t now = text_now();
         char at[TEXT_SHORT];
 
+        /* More may come at the same moment than shall be told. */
+        if (watch->printed == watch->count)
+                return;
         watch->printed++;
         if (watch->cli->json) {
                 json_object_object_add(object, "time", json_object_new_uint64(now));
@@ -111,6 +114,7 @@ static void on_finished(Watch *watch, const char *path, sd_bus_message *m)
 
         if (value_read(m, &run) < 0)
                 return;
+        value_nothing_is_null(run, KEY_CAUSE);
         cause = value_text(run, KEY_CAUSE);
         text_count(count, value_number(run, KEY_DELIVERED, 0), "message");
         if (asprintf(&line, "fetched: %s delivered%s%s", count, cause ? ", " : "", cause ?: "") < 0)
@@ -202,6 +206,7 @@ static int run(Cli *cli, const Arguments *arguments)
                 return r;
 
         _cleanup_(watch_deinit) Watch watch = { .cli = cli,
+                                                .count = count,
                                                 .only = value_text(account, "path"),
                                                 .accounts = json_object_new_object() };
         cli_listen(cli, on_signal, &watch);

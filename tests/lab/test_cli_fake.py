@@ -148,11 +148,11 @@ def test_add_shows_every_step_and_ends_with_mail(fake, password):
     assert done.returncode == 0, done
     assert done.stderr == ''
     for line in (r'^  ok   incoming\.tls +43 ms  TLSv1\.3, certificate of mail\.example\.test by Lab Intermediate CA, 364 days left$',
-                 r'^  ok   incoming\.mailbox +8 ms  503 messages, 31\.2 MB$',
+                 r'^  ok   incoming\.mailbox +8\.0 ms  503 messages, 31\.2 MB$',
                  r'^  ok   verification +1\.20 s  sent to yourself and found again after 1\.19 s$',
                  r'^  ok   fetch +500 ms  5 messages delivered \(5 new, 3 skipped of 8 there\), 5\.0 kB, 10\.0 kB/s$',
                  r'^good@example\.test is set up\.$', r'^  Its mail is in /var/lib/mail/good@example\.test$',
-                 r'every 5 min 0 s'):
+                 r'every 5 min from'):
         assert re.search(line, done.stdout, re.M), (line, done.stdout)
     assert '\x1b' not in done.stdout
     assert fake.passwords() == [('incoming', PASSWORD)]
@@ -220,7 +220,7 @@ def test_exit_status_follows_the_class(fake, password, who, status, cause, kind)
 
 
 def test_unknown_steps_are_shown_by_their_keys(fake, password):
-    assert re.search(r'ok   incoming\.novelty +1 ms  colour green', fake.cli('add', 'unknown@example.test', password).stdout)
+    assert re.search(r'ok   incoming\.novelty +1\.0 ms  colour green', fake.cli('add', 'unknown@example.test', password).stdout)
 
 
 def test_password_needed_and_nobody_to_ask(fake):
@@ -269,6 +269,12 @@ def test_lost_verification_mail_leaves_the_account(fake, password):
 def test_dry_run_commits_nothing(fake, password):
     assert fake.cli('add', 'good@example.test', password, '--dry-run').returncode == 0
     assert fake.calls('StartSetup')[0][1] == {'dry-run': True} and fake.calls('Commit') == []
+
+
+def test_an_account_that_is_there_is_said_at_once(fake, password):
+    done = fake.cli('add', 'alice@old.test', password)
+    assert done.returncode == 3 and 'is set up already' in done.stderr and fake.calls('StartSetup') == []
+    assert fake.cli('add', 'alice@old.test', password, '--user-name=other', '--no-wait').returncode == 0
 
 
 def test_errors_of_the_service_are_one_sentence(fake):
