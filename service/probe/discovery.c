@@ -230,8 +230,10 @@ static int discover_guess(Candidates *to, const DiscoveryContext *context)
         SourceNote note = {};
         int r;
 
-        /* A domain that does not exist has no hosts to guess. */
-        if (!context->guess || to->n > 0 || to->domain == DNS_NXDOMAIN || to->null_mx)
+        /* A domain that does not exist, or about which nobody answers, has no hosts to guess: the same silence again would only
+         * hide behind a made-up name that it is the whole domain. */
+        if (!context->guess || to->n > 0 || to->null_mx ||
+            (to->domain != DNS_OK && to->domain != DNS_NO_DATA))
                 return 0;
         r = source_guess(to, context, &note);
         return r < 0 ? r : list_append(&to->sources, "guess: three pairs to try", LIMIT_CANDIDATES);
