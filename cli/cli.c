@@ -127,6 +127,11 @@ int cli_open(Cli *cli)
                 return cli_failed(cli, r, "Catching signals");
 
         r = cli->user ? sd_bus_open_user(&cli->bus) : sd_bus_open_system(&cli->bus);
+        if (r == -ENOMEDIUM) {
+                output_error(cli, BUS_NAME ".Client",
+                             "There is no session bus: DBUS_SESSION_BUS_ADDRESS is not set.");
+                return EXIT_OURS;
+        }
         if (r < 0)
                 return cli_failed(cli, r,
                                   cli->user ? "Connecting to the session bus"

@@ -296,6 +296,8 @@ def test_no_service_and_no_bus(fake):
     assert done.returncode == 1 and done.stderr.startswith('waypost: The waypost service is not running')
     done = fake.cli('list', env={'DBUS_SYSTEM_BUS_ADDRESS': 'unix:path=/nonexistent'})
     assert done.returncode == 1 and 'Connecting to the system bus failed' in done.stderr
+    done = fake.cli('list', '--user')
+    assert done.returncode == 1 and 'There is no session bus' in done.stderr
 
 
 def test_interrupt_cancels_the_setup(fake, password):
