@@ -16,7 +16,7 @@ import pytest
 
 from wplab.bus import Bus
 from wplab.client import Connection, endpoint
-from wplab.lab import BAD, NET4
+from wplab.lab import BAD, DNS, NET4, SILENT
 from wplab.run import PROJECT
 
 EXIT = {'user-action': 3, 'temporary': 4, 'permanent': 5}      # of waypost, by the cause's class
@@ -81,10 +81,10 @@ case('unknown-user', 'incoming.login', 'auth.bad-credentials', {'code': 'AUTH'},
 
 case('unknown-domain', 'discovery', 'dns.nxdomain', {'domain': 'no-such.test'}, address='a@no-such.test')
 case('null-mx', 'discovery', 'dns.null-mx', {'domain': 'nullmx.test'}, address='a@nullmx.test')
-case('servfail', 'incoming.dns', 'dns.servfail', {'host': 'broken.test'}, address='a@broken.test')
-case('bogus-dnssec', 'incoming.dns', 'dns.servfail', {'host': 'bogus.test'}, address='a@bogus.test')
-case('dns-dropped', 'incoming.dns', 'dns.timeout', {'host': 'timeout.test'}, address='a@timeout.test')
-case('dns-refused', 'incoming.dns', 'dns.servfail', {'host': 'refused.test'}, address='a@refused.test')
+case('servfail', 'discovery', 'dns.servfail', {'domain': 'broken.test'}, address='a@broken.test')
+case('bogus-dnssec', 'discovery', 'dns.servfail', {'domain': 'bogus.test'}, address='a@bogus.test')
+case('dns-dropped', 'discovery', 'dns.timeout', {'domain': 'timeout.test'}, address='a@timeout.test')
+case('dns-refused', 'discovery', 'dns.servfail', {'domain': 'refused.test'}, address='a@refused.test')
 case('no-mail', 'discovery', 'discovery.nothing-found', {'sources': 'guess'}, address='a@nomail.test')
 case('mx-only', 'discovery', 'discovery.nothing-found', {'sources': 'guess'}, address='alice@hollow.test')
 incoming('unknown-host', 'dns', 'dns.nxdomain', host('no-such', 995), {'host': 'no-such', 'error': '.'})
@@ -385,3 +385,62 @@ def test_each_has_its_own_code():
     """The list above is what was promised: 18 causes at least, and every one in the catalogue."""
     causes = {p.values[0].cause for p in CASES}
     assert len(causes) >= 30 and causes <= set(CAUSES)
+
+
+# -- what needs a service of its own
+
+@pytest.fixture
+def own(lab, build):
+    with Bus(build, lab=lab, config=CONFIG) as bus, Connection(bus) as connection:
+        yield connection
+
+
+RESOLVERS = {'none': ('', 'dns.resolver-unavailable'), 'nobody-listens': ('127.0.0.53', 'dns.resolver-unavailable'),
+             'silent': (f'{NET4}{SILENT}', 'dns.timeout')}
+
+
+@pytest.mark.parametrize('kind', RESOLVERS)
+def test_resolver(lab, own, kind):
+    """Without a resolver nothing is blamed on the address; once there is one again, Retry goes on."""
+    address, cause = RESOLVERS[kind]
+    try:
+        lab.set_resolver(address)
+        setup = own.start_setup('alice@example.test', dry_run=True)
+        setup.wait_state('failed')
+        assert setup['Cause'] == cause, setup.steps
+        assert setup.steps['discovery'].status == 'failed' and setup.steps['discovery'].evidence['sources']
+    finally:
+        lab.set_resolver(f'{NET4}{DNS}')
+    setup.retry('')
+    setup.wait_need('password')
+    setup.cancel()
+
+
+TEMPORARY = ('pop-tempfail', 'pop-in-use', 'pop-in-use-text', 'pop-login-delay', 'pop-close-after-pass', 'pop-reset-after-pass',
+             'smtp-tempfail', 'smtp-close-after-auth')
+
+
+def test_temporary_faults_are_no_refusals(lab, own):
+    """As often as the server likes, and the right password is still sent when it has recovered."""
+    running = {}
+    for name in TEMPORARY:
+        odd_port = lab.scripted.play(0, name, name, name, name[:name.index('-')] + '-ok')
+        servers = {'incoming': endpoint('odd.example.test', odd_port)}
+        if name.startswith('smtp'):
+            servers = {'incoming': endpoint('odd.example.test', lab.scripted.play(0, 'pop-ok')),
+                       'outgoing': endpoint('odd.example.test', odd_port)}
+        else:
+            servers['receive_only'] = True
+        setup = own.start_setup('alice@example.test', dry_run=True, **servers)
+        setup.wait_need('password')
+        setup.set_password('alicepw')
+        running[name] = setup, odd_port
+    for attempt in range(3):
+        for name, (setup, odd_port) in running.items():
+            assert setup.wait_state('ready', 'failed') == 'failed', (name, attempt)
+            assert CAUSES[setup['Cause']]['class'] == 'temporary'
+            assert lab.scripted.logins(odd_port) == attempt + 1
+            setup.retry('')
+    for name, (setup, odd_port) in running.items():
+        assert setup.wait_state('ready', 'failed') == 'ready', (name, setup.all())
+        assert lab.scripted.logins(odd_port) == 4
