@@ -3,6 +3,7 @@
  * enough, and a name that is exchanged behind us changes nothing. */
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -25,16 +26,56 @@ static int directory_check(int fd)
         return 0;
 }
 
-/* mkdirat() obeys the umask; the mode is set on what was made, before anybody is told of it. */
+/* Under a name of its own, which a crash may have left: mkdirat() obeys the umask, and whoever finds the directory under its real
+ * name must find it with its mode, too. */
+static int directory_prepare(int parent, const char *name, mode_t mode)
+{
+        _cleanup_close_ int fd = -1;
+        struct stat st;
+
+        if (mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (st.st_uid != geteuid())
+                return -EPERM;
+        return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Returns 0 when @to is there already. */
+static int directory_publish(int parent, const char *from, const char *to)
+{
+        int r = 1;
+
+        if (renameat2(parent, from, parent, to, RENAME_NOREPLACE) < 0)
+                r = errno == EEXIST ? 0 : -errno;
+        /* A file system that cannot rename so: over a directory, this one works only if that is empty. */
+        if ((r == -EINVAL || r == -ENOSYS) && renameat(parent, from, parent, to) == 0)
+                r = 1;
+        if (r <= 0)
+                (void) unlinkat(parent, from, AT_REMOVEDIR);
+        return r;
+}
+
 static int directory_make_at(int parent, const char *name, mode_t mode)
 {
-        _cleanup_close_ int fd = -1, readable = -1;
+        _cleanup_close_ int readable = -1;
+        char new[NAME_MAX + 1];
+        struct stat st;
+        int r;
 
-        if (mkdirat(parent, name, 0700) < 0)
-                return errno == EEXIST ? 0 : -errno;
-        fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0)
+        if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                return 0;
+        if (errno != ENOENT)
                 return -errno;
+        if ((size_t) snprintf(new, sizeof(new), "%s.new", name) >= sizeof(new))
+                return -ENAMETOOLONG;
+        r = directory_prepare(parent, new, mode);
+        if (r == 0)
+                r = directory_publish(parent, new, name);
+        if (r <= 0)
+                return r;
         /* The parent may be held by O_PATH, which cannot be fsynced. */
         readable = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (readable < 0 || fsync(readable) < 0)
