@@ -80,8 +80,8 @@ typedef struct Fetch {
         uint32_t *deletable; /* numbers whose mail is in new/ for good */
         uint64_t *deletable_rows;
         size_t n_deletable, n_deletable_allocated;
-        uint64_t *dropped;
-        size_t n_dropped;
+        uint64_t *dropped; /* rows that nobody needs any more */
+        size_t n_dropped, n_dropped_allocated;
         uint64_t total_bytes;
 } Fetch;
 
@@ -308,11 +308,32 @@ static int entry_compare(const void *a, const void *b)
         return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
+static int fetch_drop(Fetch *f, uint64_t row)
+{
+        int r = GROW(f->dropped, f->n_dropped_allocated, f->n_dropped);
+
+        if (r == 0)
+                f->dropped[f->n_dropped++] = row;
+        return r;
+}
+
+/* Known, but not listed. Where mail is deleted, we have done that ourselves and did not come to note it; the server may give the UIDL
+ * to another message now (RFC 1939 section 7), which would be taken for this one and deleted unread. Where mail stays, the row does,
+ * too: a server that loses its list for a day would have us fetch everything again. */
+static int fetch_on_absent(Fetch *f, const MessageRecord *known)
+{
+        bool useless = known->state == MESSAGE_RESERVED ||
+                       (known->state == MESSAGE_DONE && f->account->record.keep == KEEP_NOT);
+
+        return useless ? fetch_drop(f, known->row) : 0;
+}
+
 /* Some servers give one UIDL to several messages: the n-th with the same one is told apart by n. */
 static int fetch_identify(Fetch *f)
 {
         _cleanup_free_ Entry **sorted = calloc(f->n_entries + 1, sizeof(*sorted));
         size_t k = 0;
+        int r = 0;
 
         if (!sorted)
                 return -ENOMEM;
@@ -320,21 +341,23 @@ static int fetch_identify(Fetch *f)
                 sorted[i] = &f->entries[i];
         if (f->n_entries > 1)
                 qsort(sorted, f->n_entries, sizeof(*sorted), entry_compare);
-        for (size_t i = 0; i < f->n_entries; i++) {
+        for (size_t i = 0; i < f->n_entries && r == 0; i++) {
                 MessageRecord key;
 
                 if (i > 0 && strcmp(sorted[i - 1]->uidl, sorted[i]->uidl) == 0)
                         sorted[i]->occurrence = sorted[i - 1]->occurrence + 1;
                 key = (MessageRecord){ .uidl = sorted[i]->uidl,
                                        .occurrence = sorted[i]->occurrence };
-                while (k < f->n_known && message_compare(&f->known[k], &key) < 0)
-                        k++;
+                while (r == 0 && k < f->n_known && message_compare(&f->known[k], &key) < 0)
+                        r = fetch_on_absent(f, &f->known[k++]);
                 if (k < f->n_known && message_compare(&f->known[k], &key) == 0) {
                         sorted[i]->row = f->known[k].row;
-                        sorted[i]->known = f->known[k].state == MESSAGE_DONE;
+                        sorted[i]->known = f->known[k++].state == MESSAGE_DONE;
                 }
         }
-        return 0;
+        while (r == 0 && k < f->n_known)
+                r = fetch_on_absent(f, &f->known[k++]);
+        return r;
 }
 
 static int fetch_note_deletable(Fetch *f, uint32_t number, uint64_t row)
@@ -696,16 +719,16 @@ static int fetch_delete(Fetch *f)
         if (f->n_deletable == 0 || f->account->record.keep != KEEP_NOT)
                 return 0;
         deleted = calloc(f->n_deletable, sizeof(*deleted));
-        f->dropped = calloc(f->n_deletable, sizeof(*f->dropped));
-        if (!deleted || !f->dropped)
+        if (!deleted)
                 return -ENOMEM;
         r = pop3_delete(f->session.pop3, f->deletable, f->n_deletable, deleted, &f->no);
         if (r == 0)
                 r = pop3_quit(f->session.pop3, &f->no);
         for (size_t i = 0; i < f->n_deletable && r == 0; i++)
-                if (deleted[i])
-                        f->dropped[f->n_dropped++] = f->deletable_rows[i];
-        f->run.deleted = f->n_dropped;
+                if (deleted[i]) {
+                        f->run.deleted++;
+                        r = fetch_drop(f, f->deletable_rows[i]);
+                }
         return r;
 }
 
