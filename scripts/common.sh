@@ -27,9 +27,11 @@ run_quietly() {
         return 1
 }
 
+# missing_packages [SECTION...]: of packages.txt, in which "# SECTION" or "# SECTION: more" heads a section; else all.
 missing_packages() {
         local wanted
-        wanted=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$project/scripts/packages.txt")
+        wanted=$(awk -v sections=" $* " '/^#/ { s = $2; sub(/:$/, "", s); next }
+                NF && (sections ~ /^ *$/ || index(sections, " " s " ")) { print $1 }' "$project/scripts/packages.txt")
         # shellcheck disable=SC2086
         { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^ii *//p'; } \
                 | sort -u | comm -23 <(sort -u <<<"$wanted") -
@@ -56,13 +58,14 @@ apt_install() {
 
 install_packages() {
         local missing
-        missing=$(missing_packages)
+        missing=$(missing_packages "$@")
         [ "$missing" ] || return 0
+        need_root
         say "installing $(wc -w <<<"$missing") packages (this takes a few minutes on a bare system)"
         # shellcheck disable=SC2086
         apt_install $missing || die "packages could not be installed"
-        missing=$(missing_packages)
-        [ -z "$missing" ] || die "still not installed:" $missing
+        missing=$(missing_packages "$@")
+        [ -z "$missing" ] || die "still not installed: $missing"
 }
 
 make_users() {
@@ -77,11 +80,12 @@ make_users() {
                 || die "the user vmail could not be made"
 }
 
-# build_usable DIR: whether DIR was set up by this meson for this source folder and can be asked.
+# build_usable DIR OPTIONS: whether DIR was set up here, for this source folder, with these options, and still works.
 build_usable() {
         [ -f "$1/build.ninja" ] && [ -f "$1/meson-info/meson-info.json" ] \
                 && grep -qF "\"source\": \"$project\"" "$1/meson-info/meson-info.json" \
                 && grep -qF "\"build\": \"$1\"" "$1/meson-info/meson-info.json" \
+                && [ "$(cat "$1/scripts-options" 2>/dev/null)" = "$2" ] \
                 && "${clean_env[@]}" ninja -C "$1" build.ninja </dev/null >/dev/null 2>&1
 }
 
@@ -92,9 +96,10 @@ build_in() (
         shift
         exec {lock}<"$project/scripts/common.sh"
         flock "$lock" || return 1
-        if ! build_usable "$dir"; then
+        if ! build_usable "$dir" "$*"; then
                 rm -rf "$dir"
                 run_quietly 'meson setup' "${clean_env[@]}" meson setup "$dir" "$project" "$@" || return 1
+                printf '%s\n' "$*" >"$dir/scripts-options"
         fi
         local left
         left=$("${clean_env[@]}" ninja -C "$dir" -n 2>/dev/null | sed -n 's/^\[[0-9]*\/\([0-9]*\)\].*/\1/p' | tail -n 1)
