@@ -462,6 +462,8 @@ static void side_tell_best(SetupSide *s)
                 StepId step = session_step(s->side, (StepId) (STEP_INCOMING_DNS + i));
                 uint64_t usec = s->best[i].usec;
 
+                if (s->best[i].status == STEP_SKIPPED)
+                        continue;
                 if (s->best[i].status == STEP_PENDING) {
                         setup_step_forget(s->setup, step);
                         continue;
@@ -493,14 +495,25 @@ static int side_guessed_nothing(SetupSide *s)
         return 0;
 }
 
+/* The last of the four that is wanted: what stops at TLS is reached when TLS stands. */
+static StepId reach_goal(const SetupSide *s)
+{
+        StepId goal = session_step(s->side, STEP_INCOMING_SERVICE),
+               first = session_step(s->side, STEP_INCOMING_DNS);
+
+        while (goal > first && !step_wanted(s->setup, goal))
+                goal = (StepId) (goal - 1);
+        return goal;
+}
+
 /* Falling back to the next server is for failures before a login, and only here. */
 static int side_reach(SetupSide *s)
 {
-        StepId last = session_step(s->side, STEP_INCOMING_SERVICE);
+        StepId goal = reach_goal(s);
         size_t tried = 0;
         int r, reached;
 
-        if (setup_step_stands(s->setup, last))
+        if (setup_step_passed(s->setup, goal))
                 return 0;
         for (size_t i = 0; i < ELEMENTS(s->best); i++)
                 finding_clear(&s->best[i]);
@@ -509,7 +522,7 @@ static int side_reach(SetupSide *s)
                 reached = side_probe(s);
                 if (reached < 0)
                         return reached;
-                if (reached == (int) ELEMENTS(s->best) || !step_wanted(s->setup, last))
+                if (setup_step_passed(s->setup, goal))
                         return 0;
                 r = side_remember(s, (size_t) reached);
                 if (r < 0)
