@@ -790,7 +790,7 @@ int setup_confirm_code(Setup *setup, const char *code)
             state_final(setup->state))
                 return SETUP_INVALID_STATE;
         if (strcmp(setup->code, code) != 0)
-                return SETUP_STALE;
+                return SETUP_INVALID_KEY;
         setup->code_confirmed = true;
         fiber_queue_wake_all(&setup->input);
         /* The search may have been given up: then the verification runs once more and finds the code confirmed. */
