@@ -600,6 +600,19 @@ static int work_verification(Setup *setup)
         return r;
 }
 
+/* The looks were logins, but no fetch: what waits in the maildrop is fetched now, as after any other handover. */
+static void verification_plan_fetch(Account *account)
+{
+        Scheduler *scheduler = account->core->scheduler;
+        bool works = account->state == ACCOUNT_STATE_ACTIVE || account->state == ACCOUNT_STATE_FAILING;
+
+        if (works && !account->fiber && account->record.last_success_usec == 0 &&
+            account->record.failures == 0)
+                scheduler_now(scheduler, account);
+        else
+                scheduler_plan(scheduler, account, clock_now());
+}
+
 int setup_work_verification(void *arg)
 {
         Setup *setup = arg;
@@ -620,7 +633,7 @@ int setup_work_verification(void *arg)
         }
         account = core_account(setup->core, setup->account_id);
         if (account)
-                scheduler_plan(setup->core->scheduler, account, clock_now());
+                verification_plan_fetch(account);
         setup_update_cause(setup);
         setup_set_state(setup, setup_step_stands(setup, STEP_VERIFICATION) ? SETUP_STATE_SUCCEEDED
                                                                            : SETUP_STATE_FAILED);
