@@ -10,7 +10,7 @@ typedef enum CertificateFault {
         CERTIFICATE_EXPIRED = 1 << 0,
         CERTIFICATE_NOT_YET_VALID = 1 << 1,
         CERTIFICATE_WRONG_NAME = 1 << 2,
-        CERTIFICATE_SELF_SIGNED = 1 << 3,  /* the leaf is its own issuer and not trusted */
+        CERTIFICATE_SELF_SIGNED = 1 << 3, /* the leaf is its own issuer and not trusted */
         /* A chain that ends in an unknown root, or a leaf whose issuer was not sent and is unknown. For a lone leaf the
          * difference is not always knowable without a network: then both bits are set. */
         CERTIFICATE_UNTRUSTED_CA = 1 << 4,

@@ -140,8 +140,8 @@ static void *batch_sync(void *arg)
         char name[32];
 
         for (unsigned i = 0; i < batch->n_threads; i++) {
-                parts[i] = (Part){ &batch->files[batch->first + i],
-                                   batch->n > i ? batch->n - i : 0, batch->n_threads };
+                parts[i] = (Part){ &batch->files[batch->first + i], batch->n > i ? batch->n - i : 0,
+                                   batch->n_threads };
                 if (pthread_create(&threads[i], NULL, part_sync, &parts[i]) != 0)
                         fail("pthread_create");
         }

@@ -157,7 +157,8 @@ static unsigned long count_ends(const char *data, size_t len, unsigned *matched)
         return n;
 }
 
-static unsigned long send_more(SSL *ssl, unsigned long sent, unsigned long answered, unsigned long n)
+static unsigned long send_more(SSL *ssl, unsigned long sent, unsigned long answered,
+                               unsigned long n)
 {
         char commands[WINDOW * 20];
         size_t len = 0;
@@ -165,7 +166,8 @@ static unsigned long send_more(SSL *ssl, unsigned long sent, unsigned long answe
         if (sent == n || sent - answered > WINDOW / 2)
                 return sent;
         while (sent < n && sent - answered < WINDOW)
-                len += (size_t) snprintf(commands + len, sizeof commands - len, "RETR %lu\r\n", ++sent);
+                len += (size_t) snprintf(commands + len, sizeof commands - len, "RETR %lu\r\n",
+                                         ++sent);
         put(ssl, commands, len);
         return sent;
 }
