@@ -100,7 +100,7 @@ static const ReplyRule rules[] = {
         { ANYWHERE, "SYS/TEMP", NULL, "server.temporary" },
         { ANYWHERE, NULL, "maintenance|shutting down|shutdown|going down", "server.maintenance" },
         { IN_LOGIN, NULL,
-          "temporar|try again later|try later|unavailable|internal error|internal server|server error|backend|timed out|timeout",
+          "temporar|try again later|try later|service unavailable|temporarily unavailable|currently unavailable|server unavailable|internal error|internal server|server error|backend|timed out|timeout",
           "auth.temporary-failure" },
 
         /* storage */
