@@ -688,6 +688,8 @@ static int fetch_sign_in(Fetch *f)
         }
         r = session_login(&f->session, secret, &f->finding);
         a->last_login_usec = clock_now();
+        a->record.poll_minimum_usec = MAX(a->record.poll_minimum_usec,
+                                          session_login_delay(&f->session));
         return r < 0 ? r
                      : core_login_note(f->core, a->record.uid, &a->record.incoming, secret,
                                        &f->finding);
@@ -789,6 +791,8 @@ static int fetch_conclude(Fetch *f)
                 return r;
         if (r < 0)
                 log_fault(r, "storing the run of %s", a->record.address);
+        /* Only now is it over: a fetch that is asked for up to here joins this run, from here on it is another one. */
+        dict_clear(&a->run);
         account_changed(a, ACCOUNT_CHANGED_RUN | (cause ? 0 : ACCOUNT_CHANGED_SUCCESS));
         log_write(cause              ? LOG_WARNING
                   : f->run.delivered ? LOG_INFO
