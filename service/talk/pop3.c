@@ -12,9 +12,9 @@
 enum {
         CONTENT_PIECE = 32 * 1024,  /* octets given to a sink at once */
         COMMAND_LINE_MAX = 255,     /* RFC 2449 section 4, CRLF included */
-        PIPELINE_OCTETS = 3 * 1024, /* of commands under way */
-        WINDOW_RETRIEVE = 64, /* replies under way; what a crash leaves "seen" at the server */
-        WINDOW_SMALL = 128,   /* the same where replies are small */
+        PIPELINE_OCTETS = 4 * 1024, /* of commands under way */
+        WINDOW_RETRIEVE = 240, /* replies under way: a fast line with a long way needs that many */
+        WINDOW_SMALL = 128,    /* the same where replies are small */
         CAPA_OCTETS = LIMIT_DOCUMENT,
         CHALLENGES_MAX = 4,
 };
@@ -449,6 +449,51 @@ int pop3_uidl(Pop3 *pop3, Pop3UidlEntry entry, void *userdata, Outcome *no)
         const Listing listing = { .phase = PHASE_UIDL, .uidl = entry, .userdata = userdata };
 
         return list(pop3, "UIDL", &listing, no);
+}
+
+static int listing_status(Pop3 *pop3, const Listing *listing, Outcome *no)
+{
+        Pop3Reply reply;
+        int r;
+
+        FIBER_DEADLINE(LIMIT_COMMAND_USEC);
+        r = read_status(pop3, listing->phase, &reply, no);
+        return r || reply.ok ? r : reply_refused(pop3, &reply, listing->phase, no);
+}
+
+static int listings_ask(Pop3 *pop3, Outcome *no)
+{
+        int r;
+
+        FIBER_DEADLINE(LIMIT_COMMAND_USEC);
+        r = dialogue_say(&pop3->dialogue, NULL, "UIDL");
+        if (r == 0)
+                r = dialogue_say(&pop3->dialogue, NULL, "LIST");
+        return r < 0 ? r : dialogue_flush(&pop3->dialogue, PHASE_UIDL, no);
+}
+
+/* After a refused UIDL the answer to LIST is still to come: the dialogue stays busy. */
+int pop3_uidl_and_list(Pop3 *pop3, Pop3UidlEntry uidl, Pop3ListEntry entry, void *userdata,
+                       Outcome *no)
+{
+        const Listing listings[] = {
+                { .phase = PHASE_UIDL, .uidl = uidl, .userdata = userdata },
+                { .phase = PHASE_LIST, .list = entry, .userdata = userdata },
+        };
+        int r;
+
+        if (!pop3->capabilities.pipelining)
+                return dialogue_not_offered(no, PHASE_UIDL, "PIPELINING");
+        r = dialogue_begin(&pop3->dialogue, no);
+        if (r == 0)
+                r = listings_ask(pop3, no);
+        for (size_t i = 0; i < ELEMENTS(listings) && r == 0; i++) {
+                pop3->dialogue.busy = true;
+                r = listing_status(pop3, &listings[i], no);
+                if (r == 0)
+                        r = read_listing(pop3, &listings[i], no);
+        }
+        return r;
 }
 
 /* --- many commands under way -------------------------------------------------------------------------------- */
