@@ -103,10 +103,23 @@ static int stream_watch_for_writer(Stream *stream)
         return fd_watch_new(&stream->write_watch, stream->write_fd);
 }
 
+/* A server that writes twice (TLS tickets, then its greeting) and has not switched off Nagle's algorithm holds the second back
+ * until we have acknowledged the first, and we would do that 40 ms later: whoever only waits acknowledges at once. The kernel
+ * forgets this wish when we send. */
+static void stream_ack_at_once(const Stream *stream)
+{
+        int one = 1;
+
+        (void) setsockopt(stream->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
+}
+
 static int stream_wait(Stream *stream, FdWatch *watch, TlsResult wanted, Phase phase, Outcome *no)
 {
-        int r = fd_watch_wait(watch, wanted == TLS_WANT_WRITE ? EPOLLOUT : EPOLLIN);
+        int r;
 
+        if (wanted != TLS_WANT_WRITE)
+                stream_ack_at_once(stream);
+        r = fd_watch_wait(watch, wanted == TLS_WANT_WRITE ? EPOLLOUT : EPOLLIN);
         stream->n_rounds = 0;
         return r > 0 ? 0 : stream_outcome(phase, r, no);
 }
