@@ -24,6 +24,7 @@ so 8, 9 and 12. QUIT is no part of it: an account is ready before the dialogue h
 Two sources of numbers: the steps' own microseconds, and a log of packets on the client's side.
 """
 import os
+import socket
 import sys
 import time
 
@@ -109,6 +110,8 @@ def main():
     result = {}
     with Lab(delay_ms=DELAY_MS) as lab, Bus(os.environ['WAYPOST_BUILD'], lab=lab) as bus, TimedConnection(bus) as connection:
         connection.manager('ListCauses')        # the service runs
+        for server in lab.web.servers:          # as web servers have it
+            server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for name, address, options, discovery in CASES:
             minimum = discovery + TO_LOGIN + FROM_LOGIN
             runs = [onboard(lab, connection, address, options) for _ in range(args.rounds)]
