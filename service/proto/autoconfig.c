@@ -12,6 +12,7 @@
 enum {
         METHODS_MAX = 16,
         METHOD_LEN_MAX = 64,
+        DOMAINS_MAX = 1024,
         CHECK_INTERVAL_MAX = 7 * 24 * 60, /* minutes; more is no advice for a mail account */
 };
 
@@ -20,6 +21,9 @@ typedef enum Element {
         ELEMENT_CLIENT_CONFIG,
         ELEMENT_EMAIL_PROVIDER,
         ELEMENT_DISPLAY_NAME,
+        ELEMENT_DOMAIN,
+        ELEMENT_OAUTH,
+        ELEMENT_ISSUER,
         ELEMENT_ENABLE,
         ELEMENT_SERVER, /* incomingServer and outgoingServer of a type that we know */
         ELEMENT_HOSTNAME,
@@ -59,6 +63,8 @@ Autoconfig *autoconfig_free(Autoconfig *autoconfig)
                 server_deinit(&autoconfig->servers[i]);
         free(autoconfig->display_name);
         free(autoconfig->enable_url);
+        list_free(autoconfig->domains);
+        free(autoconfig->oauth_issuer);
         free(autoconfig);
         return NULL;
 }
@@ -298,6 +304,11 @@ static Element element_begin(Reader *reader, Element parent, const char *name,
                         reader_fail(reader, -ENOMEM);
                 return ELEMENT_ENABLE;
         }
+        if (text_equal(name, "oAuth2") &&
+            (parent == ELEMENT_CLIENT_CONFIG || parent == ELEMENT_EMAIL_PROVIDER))
+                return ELEMENT_OAUTH;
+        if (parent == ELEMENT_OAUTH)
+                return text_equal(name, "issuer") ? ELEMENT_ISSUER : ELEMENT_OTHER;
         if (parent == ELEMENT_CLIENT_CONFIG)
                 return text_equal(name, "emailProvider") ? ELEMENT_EMAIL_PROVIDER : ELEMENT_OTHER;
         if (parent == ELEMENT_EMAIL_PROVIDER) {
@@ -305,6 +316,8 @@ static Element element_begin(Reader *reader, Element parent, const char *name,
                         return server_begin(reader, attributes, true);
                 if (text_equal(name, "outgoingServer"))
                         return server_begin(reader, attributes, false);
+                if (text_equal(name, "domain"))
+                        return ELEMENT_DOMAIN;
                 return text_equal(name, "displayName") ? ELEMENT_DISPLAY_NAME : ELEMENT_OTHER;
         }
         if (parent == ELEMENT_SERVER)
@@ -351,6 +364,33 @@ static char *trimmed(char *text)
         return text;
 }
 
+static int read_domain(Reader *reader, const char *value)
+{
+        _cleanup_free_ char *domain = NULL;
+        int r = host_normalize(&domain, value);
+
+        if (r == 0)
+                r = list_append(&reader->autoconfig->domains, domain, DOMAINS_MAX);
+        return r == -ENOMEM ? r : 0;
+}
+
+/* Often a bare host name instead of a URL. */
+static int read_issuer(Reader *reader, const char *value)
+{
+        char **to = &reader->autoconfig->oauth_issuer;
+        _cleanup_free_ char *host = NULL;
+        int r;
+
+        if (*to || strchr(value, ' '))
+                return 0;
+        if (text_starts_nocase(value, "https://"))
+                return text_set(to, value);
+        r = host_normalize(&host, value);
+        if (r == 0)
+                r = text_format(to, "https://%s", host);
+        return r == -ENOMEM ? r : 0;
+}
+
 static int element_end(Reader *reader, Element element, const char *value)
 {
         switch (element) {
@@ -373,9 +413,14 @@ static int element_end(Reader *reader, Element element, const char *value)
                 if (reader->autoconfig->display_name || !*value)
                         return 0;
                 return text_set(&reader->autoconfig->display_name, value);
+        case ELEMENT_DOMAIN:
+                return read_domain(reader, value);
+        case ELEMENT_ISSUER:
+                return read_issuer(reader, value);
         case ELEMENT_OTHER:
         case ELEMENT_CLIENT_CONFIG:
         case ELEMENT_EMAIL_PROVIDER:
+        case ELEMENT_OAUTH:
         case ELEMENT_ENABLE:
         case ELEMENT_POP3:
                 return 0;
@@ -385,7 +430,8 @@ static int element_end(Reader *reader, Element element, const char *value)
 
 static bool element_has_text(Element element)
 {
-        return element == ELEMENT_DISPLAY_NAME ||
+        return element == ELEMENT_DISPLAY_NAME || element == ELEMENT_DOMAIN ||
+               element == ELEMENT_ISSUER ||
                (element >= ELEMENT_HOSTNAME && element <= ELEMENT_AUTHENTICATION);
 }
 

@@ -22,6 +22,8 @@ typedef struct Autoconfig {
         size_t n_servers;
         char *display_name;
         char *enable_url; /* page where access must be switched on, NULL none; only http(s) */
+        char **domains;     /* that the document says it is for, normalized; NULL none */
+        char *oauth_issuer; /* as an https URL; NULL none. The endpoints that stand beside it are not believed */
 } Autoconfig;
 
 /* @address fills the placeholders, once, on the original text. Returns 0 with at least one server; -EBADMSG (not well-formed, a
