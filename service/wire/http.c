@@ -14,7 +14,20 @@
 #include "config.h"
 #include "wire/http.h"
 
-enum { URL_MAX = 2048, PORT_HTTPS = 443 };
+enum { URL_MAX = 2048, PORT_HTTP = 80, PORT_HTTPS = 443 };
+
+/* What is asked for: where to, and whether it may go in clear. */
+typedef struct Target {
+        char *url, *host;
+        unsigned flags;
+        bool plain;
+} Target;
+
+static void target_deinit(Target *target)
+{
+        free(target->url);
+        free(target->host);
+}
 
 struct Http {
         Dns *dns;
@@ -215,11 +228,12 @@ static Request *request_free(Request *request)
 }
 DEFINE_CLEANUP(Request, request_free);
 
-static bool request_set_manners(Request *request, const Http *http)
+static bool request_set_manners(Request *request, const Http *http, bool plain)
 {
         CURL *easy = request->easy;
 
-        return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK &&
+        return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, plain ? "http" : "https") ==
+                       CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
@@ -255,7 +269,7 @@ static bool request_set_callbacks(Request *request)
                curl_multi_setopt(request->multi, CURLMOPT_TIMERDATA, request) == CURLM_OK;
 }
 
-static int request_new(Request **ret, const Http *http, const char *url, const char *pinned,
+static int request_new(Request **ret, const Http *http, const Target *target, const char *pinned,
                        unsigned policy)
 {
         _cleanup_(request_freep) Request *request = calloc(1, sizeof(*request));
@@ -279,8 +293,8 @@ static int request_new(Request **ret, const Http *http, const char *url, const c
         request->pinned = curl_slist_append(NULL, pinned);
         if (!request->multi || !request->easy || !request->pinned)
                 return -ENOMEM;
-        if (!request_set_manners(request, http) || !request_set_callbacks(request) ||
-            curl_easy_setopt(request->easy, CURLOPT_URL, url) != CURLE_OK ||
+        if (!request_set_manners(request, http, target->plain) || !request_set_callbacks(request) ||
+            curl_easy_setopt(request->easy, CURLOPT_URL, target->url) != CURLE_OK ||
             curl_easy_setopt(request->easy, CURLOPT_RESOLVE, request->pinned) != CURLE_OK)
                 return -ENOMEM;
         if (curl_multi_add_handle(request->multi, request->easy) != CURLM_OK)
@@ -365,14 +379,21 @@ static int request_run(Request *request, Outcome *no)
 
 /* --- where to ---------------------------------------------------------------------------------------------- */
 
-/* Whether @url is one that we ask: https, a name, port 443, nobody's password inside. Returns 0 and the host and the
- * URL in its normal form, -EINVAL, -ENOMEM. */
-static int url_check(const char *url, char **ret_host, char **ret_url)
+static bool url_allowed(const char *scheme, const char *host, const char *port, unsigned flags)
+{
+        bool plain = (flags & HTTP_PLAIN) && text_equal(scheme, "http") && text_equal(port, "80");
+        struct in_addr in;
+
+        return (plain || (text_equal(scheme, "https") && text_equal(port, "443"))) && *host != '[' &&
+               inet_pton(AF_INET, host, &in) != 1 && !text_ends_nocase(host, ".");
+}
+
+/* Moves @target to @url if that is one that we ask: https, a name, port 443, nobody's password inside. Returns 0, -EINVAL, -ENOMEM. */
+static int target_set(Target *target, const char *url)
 {
         _cleanup_(urlp) CURLU *parsed = curl_url();
         _cleanup_(curl_textp) char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL,
                                    *whole = NULL;
-        struct in_addr in;
 
         if (!parsed)
                 return -ENOMEM;
@@ -382,17 +403,19 @@ static int url_check(const char *url, char **ret_host, char **ret_url)
             curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
             curl_url_get(parsed, CURLUPART_USER, &user, 0) != CURLUE_NO_USER)
                 return -EINVAL;
-        if (!text_equal(scheme, "https") || !text_equal(port, "443") || *host == '[' ||
-            inet_pton(AF_INET, host, &in) == 1 || text_ends_nocase(host, "."))
+        if (!url_allowed(scheme, host, port, target->flags) ||
+            ((target->flags & HTTP_SAME_HOST) && target->host &&
+             !text_equal_nocase(target->host, host)))
                 return -EINVAL;
         (void) curl_url_set(parsed, CURLUPART_FRAGMENT, NULL, 0);
         if (curl_url_get(parsed, CURLUPART_URL, &whole, 0) != CURLUE_OK)
                 return -ENOMEM;
-        return text_set(ret_host, host) < 0 || text_set(ret_url, whole) < 0 ? -ENOMEM : 0;
+        target->plain = text_equal(scheme, "http");
+        return text_set(&target->host, host) < 0 || text_set(&target->url, whole) < 0 ? -ENOMEM : 0;
 }
 
 /* "host:443:address,address" of the addresses that policy allows. Returns 0, 1 with @no, -ENOMEM. */
-static int pin(char **ret, const char *host, const DnsAddresses *addresses, unsigned policy,
+static int pin(char **ret, const Target *target, const DnsAddresses *addresses, unsigned policy,
                Outcome *no)
 {
         _cleanup_buffer_ Buffer text = BUFFER(4096);
@@ -400,7 +423,7 @@ static int pin(char **ret, const char *host, const DnsAddresses *addresses, unsi
         int r;
 
         no->dial = (DialReport){ .winner = -1 };
-        r = buffer_printf(&text, "%s:%d:", host, PORT_HTTPS);
+        r = buffer_printf(&text, "%s:%d:", target->host, target->plain ? PORT_HTTP : PORT_HTTPS);
         for (unsigned i = 0; i < addresses->n_addresses && r == 0; i++) {
                 const struct sockaddr *at = (const struct sockaddr *) &addresses->addresses[i];
                 DialAttempt *attempt = &no->dial.attempts[no->dial.n_attempts++];
@@ -420,13 +443,14 @@ static int pin(char **ret, const char *host, const DnsAddresses *addresses, unsi
         return buffer_take(&text, ret);
 }
 
-static int resolve_and_pin(char **ret, Http *http, const char *host, unsigned policy, Outcome *no)
+static int resolve_and_pin(char **ret, Http *http, const Target *target, unsigned policy,
+                           Outcome *no)
 {
         _cleanup_(dns_addresses_freep) DnsAddresses *addresses = NULL;
         int r;
 
-        r = dns_addresses(&addresses, http->dns, host, no);
-        return r ? r : pin(ret, host, addresses, policy, no);
+        r = dns_addresses(&addresses, http->dns, target->host, no);
+        return r ? r : pin(ret, target, addresses, policy, no);
 }
 
 /* --- answers ----------------------------------------------------------------------------------------------- */
@@ -436,10 +460,9 @@ static bool status_redirects(long status)
         return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-/* Takes over the answer. Returns 0 with a 200, or with a redirect that is to be followed (@url and @host changed,
+/* Takes over the answer. Returns 0 with a 200, or with a redirect that is to be followed (@to changed,
  * @response untouched); 1 with @no; negative errno. */
-static int request_conclude(Request *request, HttpResponse *response, char **host, char **url,
-                            Outcome *no)
+static int request_conclude(Request *request, HttpResponse *response, Target *to, Outcome *no)
 {
         const char *target = NULL, *type = NULL;
         long status = 0;
@@ -453,7 +476,7 @@ static int request_conclude(Request *request, HttpResponse *response, char **hos
                 outcome_set_text(no, target, strlen(target));
                 if (response->n_redirects >= LIMIT_REDIRECTS)
                         return outcome_set(no, OUTCOME_HTTP, PHASE_HTTP);
-                r = url_check(target, host, url);
+                r = target_set(to, target);
                 return r == -EINVAL ? outcome_set(no, OUTCOME_HTTP, PHASE_HTTP) : r;
         }
         if (status != 200)
@@ -467,39 +490,40 @@ static int request_conclude(Request *request, HttpResponse *response, char **hos
         return buffer_take(&request->body, &response->body);
 }
 
-static int get_once(Http *http, HttpResponse *response, char **host, char **url, unsigned policy,
+static int get_once(Http *http, HttpResponse *response, Target *target, unsigned policy,
                     Outcome *no)
 {
         _cleanup_(request_freep) Request *request = NULL;
         _cleanup_free_ char *pinned = NULL;
         int r;
 
-        r = resolve_and_pin(&pinned, http, *host, policy, no);
+        r = resolve_and_pin(&pinned, http, target, policy, no);
         if (r)
                 return r;
-        r = request_new(&request, http, *url, pinned, policy);
+        r = request_new(&request, http, target, pinned, policy);
         if (r < 0)
                 return r;
         r = request_run(request, no);
-        return r ? r : request_conclude(request, response, host, url, no);
+        return r ? r : request_conclude(request, response, target, no);
 }
 
-int http_get(HttpResponse **ret, Http *http, const char *url, unsigned policy, Outcome *no)
+int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags,
+                  unsigned policy, Outcome *no)
 {
         _cleanup_(http_response_freep) HttpResponse *response = calloc(1, sizeof(*response));
-        _cleanup_free_ char *host = NULL, *at = NULL;
+        _cleanup_(target_deinit) Target target = { .flags = flags };
         int r;
 
         if (!response)
                 return -ENOMEM;
         if (fiber_cancelled())
                 return -ECANCELED;
-        r = url_check(url, &host, &at);
+        r = target_set(&target, url);
         if (r < 0)
                 return r;
         FIBER_DEADLINE(LIMIT_HTTPS_USEC);
         for (;;) {
-                r = get_once(http, response, &host, &at, policy, no);
+                r = get_once(http, response, &target, policy, no);
                 if (r)
                         return r;
                 if (response->body)
@@ -508,9 +532,14 @@ int http_get(HttpResponse **ret, Http *http, const char *url, unsigned policy, O
                 outcome_reset(no);
         }
         outcome_reset(no);
-        response->url = TAKE(at);
+        response->url = TAKE(target.url);
         *ret = TAKE(response);
         return 0;
+}
+
+int http_get(HttpResponse **ret, Http *http, const char *url, unsigned policy, Outcome *no)
+{
+        return http_get_with(ret, http, url, 0, policy, no);
 }
 
 HttpResponse *http_response_free(HttpResponse *response)
