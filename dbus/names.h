@@ -52,9 +52,9 @@
 #define KEY_ADDRESS "address"
 #define KEY_DOMAIN "domain"
 #define KEY_REASON "reason"
-#define KEY_SOURCE "source"   /* by-hand, autoconfig, srv, guess, account */
+#define KEY_SOURCE "source"   /* by-hand, account, administrator, table, pacc, autoconfig, ispdb, srv, mx, http, certificate, guess */
 #define KEY_SOURCES "sources" /* as: "srv: 2 servers, 12 ms" */
-#define KEY_TRUST "trust"     /* user, provider, domain, none */
+#define KEY_TRUST "trust"     /* user, administrator, table, provider, ispdb, domain, none */
 #define KEY_CANDIDATE "candidate"
 #define KEY_CANDIDATES "candidates" /* t */
 #define KEY_HOST "host"
@@ -103,7 +103,15 @@
 #define KEY_HOSTS "hosts"     /* as */
 #define KEY_DOMAINS "domains" /* as */
 #define KEY_HINT_URL "hint-url"
-#define KEY_SECRET_KIND "secret-kind" /* password, app-password */
+#define KEY_SECRET_KIND "secret-kind" /* password, app-password, authorization */
+#define KEY_PROVIDER "provider"       /* id in the provider table */
+#define KEY_HINTS "hints"             /* as: what to know before the first failure */
+#define KEY_PASSWORD_URL "password-url" /* page where app passwords are made */
+#define KEY_OAUTH_ISSUER "oauth-issuer"
+#define KEY_SUGGESTION "suggestion"   /* the domain that may have been meant */
+#define KEY_FILTER "filter"           /* service that mail to the domain passes through */
+#define KEY_ALTERNATIVE "alternative" /* what there is instead */
+#define KEY_DISCLOSED "disclosed"     /* as: who was told what */
 #define KEY_CAUSE "cause"
 #define KEY_ID "id"
 #define KEY_INCOMING "incoming" /* a{sv} */

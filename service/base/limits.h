@@ -41,6 +41,7 @@ enum {
         LIMIT_WATCHERS_PER_UID = 32,
         LIMIT_WAITS_PER_UID = 64, /* pending Wait() calls */
         LIMIT_HISTORY = 200,      /* runs kept for each account */
+        LIMIT_SEARCHES_PER_MINUTE = 30, /* discoveries of one uid */
         LIMIT_REFUSED_LOGINS = 2, /* for one (uid, host, user, secret) */
 };
 

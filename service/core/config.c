@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "core/config.h"
 
+#define ISPDB_URL "https://autoconfig.thunderbird.net/v1.1/"
+
 enum { CONFIG_FILE_MAX = 256 * 1024, CONFIG_DROP_INS = 1024 };
 
 typedef struct Unit {
@@ -130,6 +132,22 @@ static int read_path(const Key *key, const char *value, void *to)
         return text_set(to, value);
 }
 
+/* Empty switches it off. */
+static int read_base_url(const Key *key, const char *value, void *to)
+{
+        _cleanup_free_ char *url = NULL;
+        size_t len = strlen(value);
+        int r;
+
+        if (len == 0)
+                return text_set(to, NULL);
+        if (!text_starts_nocase(value, "https://") || len <= strlen("https://") ||
+            value[strlen("https://")] == '/' || strpbrk(value, " ?#@"))
+                return -EINVAL;
+        r = text_format(&url, "%s%s", value, value[len - 1] == '/' ? "" : "/");
+        return r < 0 ? r : text_set(to, url);
+}
+
 static int read_level(const Key *key, const char *value, void *to)
 {
         return log_level_from_text(value, to);
@@ -159,6 +177,15 @@ static const Key keys[] = {
         { "discovery", "guess", read_bool, AT(guess) },
         { "discovery", "autoconfig", read_bool, AT(autoconfig) },
         { "discovery", "srv", read_bool, AT(srv) },
+        { "discovery", "table", read_bool, AT(table) },
+        { "discovery", "pacc", read_bool, AT(pacc) },
+        { "discovery", "mx", read_bool, AT(mx) },
+        { "discovery", "certificate", read_bool, AT(certificate) },
+        { "discovery", "http", read_bool, AT(http) },
+        { "discovery", "ispdb", read_base_url, AT(ispdb) },
+        { "discovery", "providers-directory", read_path, AT(providers_directory) },
+        { "discovery", "autoconfig-directory", read_path, AT(autoconfig_directory) },
+        { "discovery", "searches-per-minute", read_count, AT(searches_per_minute), 1, 100000 },
 };
 
 /* A file under way. */
@@ -342,6 +369,8 @@ static int user_path(char **to, const char *variable, const char *fallback, cons
 
 static int config_defaults(Config *config, bool user)
 {
+        int r;
+
         *config = (Config){
                 .log_level = LOG_INFO,
                 .disk_threads = 4,
@@ -358,8 +387,23 @@ static int config_defaults(Config *config, bool user)
                 .guess = true,
                 .autoconfig = true,
                 .srv = true,
+                .table = true,
+                .pacc = true,
+                .mx = true,
+                .certificate = true,
                 .user = user,
         };
+        r = text_set(&config->ispdb, ISPDB_URL);
+        if (r == 0)
+                r = user ? user_path(&config->providers_directory, "XDG_CONFIG_HOME", ".config",
+                                     "waypost/providers.d")
+                         : text_set(&config->providers_directory, SYSCONF_DIR "/providers.d");
+        if (r == 0)
+                r = user ? user_path(&config->autoconfig_directory, "XDG_CONFIG_HOME", ".config",
+                                     "waypost/autoconfig")
+                         : text_set(&config->autoconfig_directory, SYSCONF_DIR "/autoconfig");
+        if (r < 0)
+                return r;
         return user ? user_path(&config->state_directory, "XDG_DATA_HOME", ".local/share",
                                 "waypost")
                     : text_set(&config->state_directory, STATE_DIR);
@@ -369,6 +413,9 @@ static int config_defaults(Config *config, bool user)
 static void config_settle(Config *config, bool spread_set)
 {
         config->interval_usec = MAX(config->interval_usec, config->interval_minimum_usec);
+        if (config->searches_per_minute == 0)
+                config->searches_per_minute = MAX(config->setups_per_uid,
+                                                  (uint64_t) LIMIT_SEARCHES_PER_MINUTE);
         if (!spread_set)
                 config->start_spread_usec = config->interval_usec;
 }
@@ -408,6 +455,9 @@ Config *config_free(Config *config)
                 return NULL;
         free(config->state_directory);
         free(config->ca_file);
+        free(config->ispdb);
+        free(config->providers_directory);
+        free(config->autoconfig_directory);
         free(config);
         return NULL;
 }

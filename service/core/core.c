@@ -272,6 +272,8 @@ static int core_open(Core *core)
         if (r == 0)
                 r = http_new(&core->http, core->dns, core->config->ca_file);
         if (r == 0)
+                r = providers_new(&core->providers, core->config->providers_directory);
+        if (r == 0)
                 r = pool_new(&core->disk, (unsigned) core->config->disk_threads, NULL);
         if (r == 0)
                 r = scheduler_new(&core->scheduler, core);
@@ -321,6 +323,10 @@ Core *core_free(Core *core)
         core->store = store_close(core->store);
         core->disk = pool_free(core->disk);
         core->http = http_free(core->http);
+        core->providers = providers_free(core->providers);
+        free(core->searches);
+        core->searches = NULL;
+        core->n_searches = 0;
         core->dns = dns_free(core->dns);
         core->tls = tls_free(core->tls);
         core->vault = vault_free(core->vault);

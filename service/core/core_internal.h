@@ -7,6 +7,7 @@
 #include "core/core.h"
 #include "core/maildir.h"
 #include "core/setup.h"
+#include "probe/provider.h"
 #include "proto/verification.h"
 
 typedef struct Scheduler Scheduler;
@@ -20,6 +21,9 @@ struct Core {
         Dns *dns;
         Tls *tls;
         Http *http;
+        Providers *providers; /* the table of providers, the administrator's first */
+        struct Searches *searches; /* of each uid in the last minute */
+        size_t n_searches;
         Pool *disk; /* fsync, renames, removal */
         Scheduler *scheduler;
         Account **accounts;
@@ -45,6 +49,9 @@ size_t core_count_accounts(Core *core, uid_t uid);
 /* The account that has the same (uid, protocol, host, user), or NULL. */
 Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
 void core_wake_janitor(Core *core);
+/* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Returns 1 when it may go on, 0 when
+ * there were too many in this minute, -ENOMEM. */
+int core_search_allowed(Core *core, uid_t uid);
 
 /* --- refused logins: the ledger's rule, for setup and fetch alike ----------------------------------------- */
 

@@ -371,6 +371,17 @@ static int setup_quota(Core *core, uid_t uid, const char **ret_why)
         return 0;
 }
 
+/* What makes connections to names that a caller chose is counted. */
+static int search_quota(Core *core, uid_t uid, const char **ret_why)
+{
+        int r = core_search_allowed(core, uid);
+
+        if (r == 0)
+                return core_why(core, ret_why, SETUP_QUOTA, "at most %u searches in a minute",
+                                (unsigned) core->config->searches_per_minute);
+        return r < 0 ? r : 0;
+}
+
 int setup_start(Setup **ret, Core *core, uid_t uid, const char *address, const Dict *options,
                 const char **ret_why)
 {
@@ -379,6 +390,8 @@ int setup_start(Setup **ret, Core *core, uid_t uid, const char *address, const D
         int r;
 
         r = setup_quota(core, uid, ret_why);
+        if (r == 0)
+                r = search_quota(core, uid, ret_why);
         if (r != 0)
                 return r;
         r = setup_new(&setup, core, uid, SETUP_ADD);
@@ -408,6 +421,8 @@ int setup_start_probe(Setup **ret, Core *core, uid_t uid, const char *host, uint
         int r;
 
         r = setup_quota(core, uid, ret_why);
+        if (r == 0)
+                r = search_quota(core, uid, ret_why);
         if (r != 0)
                 return r;
         r = setup_new(&setup, core, uid, SETUP_PROBE);
@@ -933,6 +948,20 @@ static int report_steps(Setup *setup, Buffer *to)
         return r;
 }
 
+/* Who learnt of the address or its domain while its servers were looked for. */
+static int report_disclosed(Setup *setup, Buffer *to)
+{
+        char **line = setup->candidates ? setup->candidates->disclosed : NULL;
+        int r;
+
+        if (!setup->candidates)
+                return 0;
+        r = buffer_printf(to, "\ndisclosed\n");
+        for (; line && *line && r == 0; line++)
+                r = buffer_printf(to, "      %s\n", *line);
+        return r;
+}
+
 int setup_report(Setup *setup, char **ret)
 {
         _cleanup_buffer_ Buffer buffer = BUFFER(1024 * 1024);
@@ -944,6 +973,8 @@ int setup_report(Setup *setup, char **ret)
                           setup->cause ? setup->cause : "none");
         if (r == 0)
                 r = report_steps(setup, &buffer);
+        if (r == 0)
+                r = report_disclosed(setup, &buffer);
         for (size_t i = 0; i < setup_n_candidates(setup) && r == 0; i++) {
                 r = buffer_printf(&buffer, "\ncandidate\n");
                 if (r == 0)

@@ -35,6 +35,9 @@ typedef struct SetupSide {
         size_t index;    /* of the candidate in the list, where the search stands */
         bool approved;   /* the user approved this host */
         char *user_wish; /* user name given by hand without a host; NULL */
+        uint16_t port_wish;       /* the same for the port, 0 none */
+        bool has_security_wish;
+        Security security_wish;
         Session session;
         Secret *secret;  /* given for this side */
         Finding best[4]; /* dns, port, tls, service of the attempt that came furthest */
@@ -64,6 +67,7 @@ struct Setup {
         size_t n_needs;
         const char *cause;
         Candidates *candidates;
+        bool searching; /* for more of them: once is enough for both sides */
         Dict **candidate_dicts;
         char chosen[9]; /* candidate id by Choose(), "" any */
         SetupSide sides[2];

@@ -91,9 +91,10 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
                                 "'%s.user' is empty or too long", side_name(side));
         if (!host) {
-                if (dict_find(server, KEY_PORT) || security)
-                        return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                        "'%s.host' is missing", side_name(side));
+                /* What is given counts, the rest is found. */
+                s->port_wish = dict_find(server, KEY_PORT) ? e.port : 0;
+                s->has_security_wish = security != NULL;
+                s->security_wish = e.security;
                 return user ? text_set(&s->user_wish, user) : 0;
         }
         r = host_normalize(&e.host, host);

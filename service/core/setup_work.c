@@ -69,18 +69,39 @@ static bool by_hand_entirely(const Setup *setup)
         return true;
 }
 
-static int discovery_search(Setup *setup)
+/* @all: hear every source to its end. */
+static DiscoveryContext discovery_context(const Setup *setup, bool all)
 {
         const Config *config = setup->core->config;
-        DiscoveryContext context = { .address = setup->address,
-                                     .dns = setup->core->dns,
-                                     .http = setup->core->http,
-                                     .srv = config->srv,
-                                     .autoconfig = config->autoconfig,
-                                     .guess = config->guess,
-                                     .receive_only = !setup->sides[SIDE_OUTGOING].wanted,
-                                     .policy = config->user ? ADDRESS_PRIVATE | ADDRESS_LOCAL
-                                                            : ADDRESS_PUBLIC };
+
+        return (DiscoveryContext){
+                .address = setup->address,
+                .providers = setup->core->providers,
+                .dns = setup->core->dns,
+                .http = setup->core->http,
+                .tls = setup->core->tls,
+                .table = config->table,
+                .pacc = config->pacc,
+                .srv = config->srv,
+                .autoconfig = config->autoconfig,
+                .ispdb = config->ispdb,
+                .mx = config->mx,
+                .plain_http = config->http,
+                .certificate = config->certificate,
+                .guess = config->guess,
+                .autoconfig_directory = config->autoconfig_directory,
+                .wanted = { setup->sides[0].wanted && !setup->sides[0].by_hand.host,
+                            setup->sides[1].wanted && !setup->sides[1].by_hand.host },
+                .all = all,
+                .policy = config->user ? ADDRESS_PRIVATE | ADDRESS_LOCAL : ADDRESS_PUBLIC,
+        };
+}
+
+static int discovery_search(Setup *setup)
+{
+        /* Whoever only wants to know the servers wants to know all of them. */
+        DiscoveryContext context = discovery_context(
+                setup, setup->options.has_until && setup->options.until == STEP_DISCOVERY);
         Candidates *found = NULL;
         int r;
 
@@ -96,9 +117,44 @@ static int discovery_search(Setup *setup)
         return setup_publish_candidates(setup);
 }
 
+/* Every server that was found has failed: the sources that were not waited for are heard now. Candidates stay where they are. Returns 1 when there
+ * are new ones, 0, negative errno. */
+static int discovery_search_on(Setup *setup)
+{
+        DiscoveryContext context = discovery_context(setup, true);
+        _cleanup_(candidates_freep) Candidates *found = NULL;
+        size_t before = setup->candidates->n;
+        int r = 0;
+
+        while (setup->searching && r == 0)
+                r = fiber_queue_wait(&setup->input); /* the other side does it */
+        if (r < 0)
+                return r;
+        if (setup->candidates->complete || setup->chosen[0])
+                return setup->candidates->n > before;
+        setup->searching = true;
+        transcript_note(setup->transcript, "discovery", "on: the servers found so far have failed");
+        r = discover(&found, &context);
+        setup->searching = false;
+        if (r == 0) {
+                for (char **line = found->sources; line && *line; line++)
+                        transcript_note(setup->transcript, "discovery", "%s", *line);
+                r = candidates_merge(setup->candidates, found);
+                setup->candidates->complete = true;
+        }
+        if (r == 0)
+                r = setup_publish_candidates(setup);
+        fiber_queue_wake_all(&setup->input);
+        return r < 0 ? r : setup->candidates->n > before;
+}
+
 /* Why a search that found nothing found nothing. */
 static const char *discovery_cause(const Candidates *found)
 {
+        if (found->suggestion)
+                return "input.domain-typo";
+        if (found->no_pop)
+                return "discovery.no-client-access";
         if (found->null_mx)
                 return "dns.null-mx";
         switch (found->domain) {
@@ -117,6 +173,30 @@ static const char *discovery_cause(const Candidates *found)
         return "discovery.nothing-found";
 }
 
+/* Answers that are worth having besides servers, or instead of them. */
+static int discovery_answers(const Candidates *found, Dict *evidence)
+{
+        _cleanup_list_ char **hints = NULL;
+        int r = 0;
+
+        if (found->n > 0)
+                r = candidate_hints(&found->list[0], &hints);
+        if (r < 0 || (r = dict_set_list(evidence, KEY_HINTS, hints)) < 0 ||
+            (r = dict_set_list(evidence, KEY_DISCLOSED, found->disclosed)) < 0 ||
+            (r = dict_set_text(evidence, KEY_SUGGESTION, found->suggestion)) < 0 ||
+            (r = dict_set_text(evidence, KEY_FILTER, found->filter)) < 0 ||
+            (r = dict_set_text(evidence, KEY_ALTERNATIVE, found->alternative)) < 0 ||
+            (r = dict_set_text(evidence, KEY_PROVIDER,
+                               found->no_pop_provider ? found->no_pop_provider
+                               : found->n > 0         ? found->list[0].provider
+                                                      : NULL)) < 0)
+                return r;
+        return dict_set_text(evidence, KEY_HINT_URL,
+                             found->alternative_url ? found->alternative_url
+                             : found->n > 0         ? found->list[0].hint_url
+                                                    : NULL);
+}
+
 static int discovery_evidence(const Setup *setup, Dict *evidence)
 {
         const Candidates *found = setup->candidates;
@@ -133,7 +213,7 @@ static int discovery_evidence(const Setup *setup, Dict *evidence)
                 r = dict_set_text(evidence, KEY_SOURCE, source_name(found->list[0].source));
         if (r == 0 && setup->address)
                 r = dict_set_text(evidence, KEY_DOMAIN, setup->address->domain_unicode);
-        return r;
+        return r < 0 ? r : discovery_answers(found, evidence);
 }
 
 static bool servers_known(Setup *setup, Side side, const Need *need)
@@ -152,6 +232,8 @@ static int discovery_ask(Setup *setup, Side side)
         r = dict_set_text(details, KEY_DOMAIN, setup->address->domain_unicode);
         if (r == 0)
                 r = dict_set_text(details, KEY_CAUSE, "discovery.nothing-found");
+        if (r == 0)
+                r = dict_set_text(details, KEY_FILTER, setup->candidates->filter);
         return r < 0 ? r
                      : setup_ask(setup, STEP_DISCOVERY, NEED_SERVERS, side, details,
                                  "discovery.nothing-found", servers_known);
@@ -406,6 +488,12 @@ static int side_take_endpoint(SetupSide *s, const Endpoint *endpoint, const Cand
         r = endpoint_copy(&s->endpoint, endpoint);
         if (r == 0 && s->user_wish)
                 r = text_set(&s->endpoint.user, s->user_wish);
+        if (s->port_wish)
+                s->endpoint.port = s->port_wish;
+        if (s->has_security_wish || s->port_wish)
+                s->endpoint.security = s->security_wish;
+        if (s->has_security_wish && !s->port_wish)
+                s->endpoint.port = protocol_default_port(s->endpoint.protocol, s->security_wish);
         s->candidate = candidate;
         s->trust = !candidate                 ? TRUST_USER
                    : s->side == SIDE_INCOMING ? candidate->incoming_trust
@@ -433,6 +521,18 @@ static int side_select(SetupSide *s)
                 return side_take_endpoint(s, endpoint, candidate) < 0 ? -ENOMEM : 1;
         }
         return 0;
+}
+
+/* When none is left, what the faster sources made superfluous is asked for. */
+static int side_select_or_search(SetupSide *s)
+{
+        int r = side_select(s);
+
+        if (r != 0 || s->by_hand.host || !s->setup->candidates || s->setup->candidates->complete ||
+            !s->setup->address)
+                return r;
+        r = discovery_search_on(s->setup);
+        return r > 0 ? side_select(s) : r;
 }
 
 /* Keeps the story of the attempt that came furthest; of equals the one that ranks higher. */
@@ -518,7 +618,7 @@ static int side_reach(SetupSide *s)
         for (size_t i = 0; i < ELEMENTS(s->best); i++)
                 finding_clear(&s->best[i]);
         s->best_reached = 0;
-        for (s->index = 0; (r = side_select(s)) > 0; s->index++) {
+        for (s->index = 0; (r = side_select_or_search(s)) > 0; s->index++) {
                 reached = side_probe(s);
                 if (reached < 0)
                         return reached;
@@ -578,6 +678,44 @@ static bool secret_given(Setup *setup, Side side, const Need *need)
         return setup_secret(setup, side) != NULL;
 }
 
+/* What the user should know before the first failure: which password it is, where it is made, what must be switched on. */
+static int password_hints(const Candidate *c, Dict *details)
+{
+        _cleanup_list_ char **hints = NULL;
+        int r;
+
+        r = dict_set_text(details, KEY_SECRET_KIND,
+                          c && c->app_password ? "app-password" : "password");
+        if (r < 0 || !c)
+                return r;
+        if ((r = dict_set_text(details, KEY_HINT_URL,
+                               c->app_password && c->password_url ? c->password_url
+                                                                  : c->hint_url)) < 0 ||
+            (r = dict_set_text(details, KEY_PASSWORD_URL, c->password_url)) < 0 ||
+            (r = dict_set_text(details, KEY_PROVIDER, c->provider)) < 0 ||
+            (r = candidate_hints(c, &hints)) < 0)
+                return r;
+        return dict_set_list(details, KEY_HINTS, hints);
+}
+
+/* No password opens this account: none is asked for, and none is tried. */
+static int password_useless(const SetupSide *s, Finding *finding)
+{
+        int r;
+
+        finding->status = STEP_FAILED;
+        finding->cause = "auth.oauth-required";
+        r = dict_set_text(&finding->evidence, KEY_HOST, s->endpoint.host);
+        if (r == 0)
+                r = dict_set_text(&finding->evidence, KEY_USER, s->endpoint.user);
+        if (r == 0)
+                r = dict_set_text(&finding->evidence, KEY_SOURCE,
+                                  source_name(s->candidate->source));
+        return r < 0 ? r
+                     : dict_set_text(&finding->evidence, KEY_OAUTH_ISSUER,
+                                     s->candidate->oauth_issuer);
+}
+
 static int ask_password(SetupSide *s, StepId step)
 {
         _cleanup_(dict_freep) Dict *details = dict_new();
@@ -593,9 +731,7 @@ static int ask_password(SetupSide *s, StepId step)
         if (r == 0)
                 r = dict_add_to_list(details, KEY_METHODS, method ? method : "PLAIN");
         if (r == 0)
-                r = dict_set_text(details, KEY_SECRET_KIND, "password");
-        if (r == 0 && s->candidate)
-                r = dict_set_text(details, KEY_HINT_URL, s->candidate->hint_url);
+                r = password_hints(s->candidate, details);
         return r < 0 ? r
                      : setup_ask(s->setup, step, NEED_PASSWORD, s->side, details, NULL,
                                  secret_given);
@@ -677,6 +813,12 @@ static int side_login(SetupSide *s)
         setup_step_begin(setup, step);
         if (s->trust == TRUST_NONE && !s->approved)
                 r = ask_server_approval(s, step, NULL);
+        if (r == 0 && s->candidate && s->candidate->oauth_only) {
+                r = password_useless(s, &finding);
+                if (r == 0)
+                        setup_step_end(setup, step, &finding);
+                return r;
+        }
         if (r == 0)
                 r = ask_password(s, step);
         if (r < 0)

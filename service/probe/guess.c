@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Guessing: three pairs of hosts under the mail domain, implicit TLS first (RFC 8314 section 3). The certificate must verify for
+/* Guessing: a few pairs of hosts under the mail domain, implicit TLS first (RFC 8314 section 3). The certificate must verify for
  * the guessed name, so a wrong guess costs time and no password. */
 #include <stdio.h>
 
 #include "base/text.h"
-#include "probe/discovery.h"
+#include "probe/sources.h"
 
 static int guess_endpoint(Endpoint *e, Protocol protocol, const char *prefix, Security security,
                           const DiscoveryContext *context)
@@ -19,7 +19,7 @@ static int guess_endpoint(Endpoint *e, Protocol protocol, const char *prefix, Se
         return text_set(&e->user, context->address->address);
 }
 
-int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *ret_note)
+int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *note)
 {
         static const struct {
                 const char *incoming, *outgoing;
@@ -27,7 +27,9 @@ int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *re
         } guesses[] = {
                 { "mail", "mail", SECURITY_TLS },
                 { "pop", "smtp", SECURITY_TLS },
+                { "pop3", "smtp", SECURITY_TLS },
                 { "mail", "mail", SECURITY_STARTTLS },
+                { "pop", "smtp", SECURITY_STARTTLS },
         };
         int r = 0;
 
@@ -36,13 +38,14 @@ int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *re
                                         .incoming_trust = TRUST_DOMAIN,
                                         .outgoing_trust = TRUST_DOMAIN };
 
-                r = guess_endpoint(&candidate.incoming, PROTOCOL_POP3, guesses[i].incoming,
-                                   guesses[i].security, context);
-                if (r == 0)
+                if (context->wanted[SIDE_INCOMING])
+                        r = guess_endpoint(&candidate.incoming, PROTOCOL_POP3, guesses[i].incoming,
+                                           guesses[i].security, context);
+                if (r == 0 && context->wanted[SIDE_OUTGOING])
                         r = guess_endpoint(&candidate.outgoing, PROTOCOL_SMTP, guesses[i].outgoing,
                                            guesses[i].security, context);
                 candidates_add(to, &candidate);
         }
-        snprintf(ret_note->text, sizeof(ret_note->text), "%zu pairs to try", ELEMENTS(guesses));
+        snprintf(note->text, sizeof(note->text), "%zu pairs to try", to->n);
         return r;
 }

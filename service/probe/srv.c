@@ -5,12 +5,13 @@
 
 #include "base/fiber.h"
 #include "base/text.h"
-#include "probe/discovery.h"
+#include "probe/sources.h"
 
 typedef struct SrvQuestion {
         const char *label;
         Protocol protocol;
         Security security;
+        bool imap; /* only asked to be able to say what there is instead of POP3 */
         /* filled by its fiber */
         const DiscoveryContext *context;
         DnsRecords *records;
@@ -49,7 +50,8 @@ static bool srv_next(const SrvQuestion *questions, size_t n, Protocol protocol, 
                      const SrvQuestion **ret_q, const DnsSrv **ret_srv)
 {
         for (size_t i = 0; i < n; i++)
-                for (unsigned k = 0; questions[i].records && questions[i].protocol == protocol &&
+                for (unsigned k = 0; !questions[i].imap && questions[i].records &&
+                                     questions[i].protocol == protocol &&
                                      k < questions[i].records->n_srv;
                      k++) {
                         const DnsSrv *srv = &questions[i].records->srv[k];
@@ -111,31 +113,70 @@ static void questions_deinit(SrvQuestion *questions, size_t n)
         }
 }
 
-int source_srv(Candidates *to, const DiscoveryContext *context, SourceNote *ret_note)
+/* The single target "." says: decidedly not here (RFC 2782). */
+static bool denied(const SrvQuestion *q)
+{
+        return q->records && q->records->n_srv == 1 && !q->records->srv[0].target[0];
+}
+
+static bool offered(const SrvQuestion *q)
+{
+        return q->records && q->records->n_srv > 0 && q->records->srv[0].target[0];
+}
+
+static int srv_denials(Candidates *to, const SrvQuestion *questions, size_t n)
+{
+        bool pop = false, no = false, imap = false;
+
+        for (size_t i = 0; i < n; i++) {
+                const SrvQuestion *q = &questions[i];
+
+                imap |= q->imap && offered(q);
+                pop |= !q->imap && q->protocol == PROTOCOL_POP3 && offered(q);
+                no |= !q->imap && q->protocol == PROTOCOL_POP3 && denied(q);
+        }
+        if (pop || !no)
+                return 0;
+        to->no_pop = true;
+        return imap ? text_set(&to->alternative, "This domain announces IMAP and says that it has no POP3.")
+                    : 0;
+}
+
+static int questions_ask(SrvQuestion *questions, size_t n)
+{
+        int r = 0, result;
+
+        for (size_t i = 0; i < n && r == 0; i++)
+                r = fiber_start(&questions[i].fiber, "srv", srv_ask, &questions[i]);
+        for (size_t i = 0; i < n && r == 0; i++) {
+                r = fiber_join(&questions[i].fiber, &result);
+                r = r < 0 ? r : result;
+        }
+        return r;
+}
+
+int source_srv(Candidates *to, const DiscoveryContext *context, SourceNote *note)
 {
         SrvQuestion questions[] = {
                 { "_pop3s._tcp", PROTOCOL_POP3, SECURITY_TLS, .context = context },
                 { "_pop3._tcp", PROTOCOL_POP3, SECURITY_STARTTLS, .context = context },
                 { "_submissions._tcp", PROTOCOL_SMTP, SECURITY_TLS, .context = context },
                 { "_submission._tcp", PROTOCOL_SMTP, SECURITY_STARTTLS, .context = context },
+                { "_imaps._tcp", PROTOCOL_POP3, SECURITY_TLS, true, .context = context },
         };
-        size_t before = to->n;
-        int r = 0, result;
         bool more = true;
+        int r = questions_ask(questions, ELEMENTS(questions));
 
-        for (size_t i = 0; i < ELEMENTS(questions) && r == 0; i++)
-                r = fiber_start(&questions[i].fiber, "srv", srv_ask, &questions[i]);
-        for (size_t i = 0; i < ELEMENTS(questions) && r == 0; i++) {
-                r = fiber_join(&questions[i].fiber, &result);
-                r = r < 0 ? r : result;
-        }
         for (unsigned i = 0; r == 0 && more && i < 4; i++)
                 r = srv_candidate(to, questions, ELEMENTS(questions), i, &more);
-        if (r == 0 && to->n == before && questions[0].status != DNS_OK)
-                snprintf(ret_note->text, sizeof(ret_note->text), "%s",
+        if (r == 0)
+                r = srv_denials(to, questions, ELEMENTS(questions));
+        if (r == 0 && to->n == 0 && questions[0].status != DNS_OK)
+                snprintf(note->text, sizeof(note->text), "%s",
                          dns_status_name(questions[0].status));
         else
-                snprintf(ret_note->text, sizeof(ret_note->text), "%zu found", to->n - before);
+                snprintf(note->text, sizeof(note->text), "%zu found%s", to->n,
+                         to->no_pop ? ", and a word that there is no POP3" : "");
         questions_deinit(questions, ELEMENTS(questions));
         return r;
 }

@@ -72,7 +72,7 @@ def dig(lab, name, kind):
     ('nomail.test', 'MX', 'NOERROR', None),
     ('_pop3s._tcp.guess.test', 'SRV', 'NXDOMAIN', None),
     ('loop.example.test', 'A', 'SERVFAIL', None),
-    ('signed.test', 'MX', 'NOERROR', '10 mx.example.test.'),
+    ('signed.test', 'MX', 'NOERROR', '10 mx.signed.test.'),
     ('bogus.test', 'MX', 'SERVFAIL', None),
     ('broken.test', 'MX', 'SERVFAIL', None),
     ('refused.test', 'MX', 'REFUSED', None),

@@ -45,7 +45,8 @@ def start_zones():
         example += host_lines(name, number)
     for name, number in (('silent', SILENT), ('closed', CLOSED), ('odd', ODD), *BAD.items()):
         example += host_lines(name, number, v6=False)
-    full = ['@ ' + mx, *host_lines('mail', MAIL), *host_lines('pop', MAIL), *host_lines('smtp', SMTP)]
+    own = ['@ MX 10 mx', *host_lines('mx', SMTP)]       # an exchanger that betrays nobody else
+    full = [*own, *host_lines('mail', MAIL), *host_lines('pop', MAIL), *host_lines('smtp', SMTP)]
     return {
         'example.test': example,
         'auto.test': ['@ ' + mx, *host_lines('autoconfig', WEB), *host_lines('in', MAIL), *host_lines('out', SMTP)],
@@ -56,7 +57,7 @@ def start_zones():
                          '_submissions._tcp SRV 0 1 465 smtp.example.test.'],
         'nullmx.test': ['@ MX 0 .'],
         'nomail.test': ['@ TXT "no mail here"'],
-        'hollow.test': ['@ ' + mx],             # takes mail, but nothing tells where to read it
+        'hollow.test': own,                     # takes mail, but nothing tells where to read it
         'signed.test': full,
         'bogus.test': full,
     }
