@@ -101,9 +101,18 @@ static void account_plan_at(Scheduler *scheduler, Account *account, uint64_t due
         account_changed(account, ACCOUNT_CHANGED_NEXT_RUN);
 }
 
+/* LOGIN-DELAY: a fetch inside of it waits, it does not fail (RFC 2449 section 6.5). */
+static uint64_t account_earliest(const Account *account, uint64_t now)
+{
+        if (!account->last_login_usec)
+                return now;
+        return MAX(now, account->last_login_usec + account->record.poll_minimum_usec);
+}
+
 void scheduler_plan(Scheduler *scheduler, Account *account, uint64_t not_before_usec)
 {
         uint64_t now = clock_now(), due;
+        bool fetched = account->record.last_success_usec || account->record.failures;
 
         if (account->run.n_entries)
                 return; /* the run plans the next one when it ends */
@@ -112,20 +121,15 @@ void scheduler_plan(Scheduler *scheduler, Account *account, uint64_t not_before_
                 account_changed(account, ACCOUNT_CHANGED_NEXT_RUN);
                 return;
         }
-        due = account->last_login_usec || account->record.last_success_usec
-                      ? now + with_jitter(account_interval(account))
-                      : now;
+        /* A login alone, as of a look for the verification mail, is no fetch: the first one does not wait an interval. */
+        due = fetched ? now + with_jitter(account_interval(account))
+                      : account_earliest(account, now);
         account_plan_at(scheduler, account, MAX(due, not_before_usec));
 }
 
 void scheduler_now(Scheduler *scheduler, Account *account)
 {
-        uint64_t due = clock_now();
-
-        /* LOGIN-DELAY: a fetch inside of it waits, it does not fail (RFC 2449 section 6.5). */
-        if (account->last_login_usec)
-                due = MAX(due, account->last_login_usec + account->record.poll_minimum_usec);
-        account_plan_at(scheduler, account, due);
+        account_plan_at(scheduler, account, account_earliest(account, clock_now()));
 }
 
 void scheduler_forget(Scheduler *scheduler, Account *account)
