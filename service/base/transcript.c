@@ -118,15 +118,17 @@ static void redact_base64(Buffer *line, const Secret *secret)
         }
 }
 
+void secret_redact(const Secret *secret, Buffer *line)
+{
+        redact_bytes(line, secret_data(secret), secret_len(secret), 0, 0);
+        redact_base64(line, secret);
+}
+
 /* Stars out all secrets. When @line was cut before, the beginning of a secret may be left at its end: so much goes. */
 static void transcript_redact(const Transcript *transcript, Buffer *line, bool cut)
 {
-        for (unsigned i = 0; i < transcript->n_secrets; i++) {
-                const Secret *secret = transcript->secrets[i];
-
-                redact_bytes(line, secret_data(secret), secret_len(secret), 0, 0);
-                redact_base64(line, secret);
-        }
+        for (unsigned i = 0; i < transcript->n_secrets; i++)
+                secret_redact(transcript->secrets[i], line);
         if (cut && transcript->n_secrets > 0)
                 line->len -= MIN(line->len, secret_len(transcript->secrets[0]) / 3 * 4 + 8);
 }

@@ -3,6 +3,7 @@
  * also searched for in what the server says (some echo), plain and in base64, so that nothing has to be cleaned up later. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/secret.h"
 #include "base/util.h"
 
@@ -19,6 +20,9 @@ int transcript_new(Transcript **ret);
 Transcript *transcript_ref(Transcript *transcript);
 Transcript *transcript_unref(Transcript *transcript);
 DEFINE_CLEANUP(Transcript, transcript_unref);
+
+/* Stars out @secret in @line, plain and as base64 makes it at any position. For all that a server said and that is kept. */
+void secret_redact(const Secret *secret, Buffer *line);
 
 /* From now on @secret never shows. Up to 8 are remembered. Returns 0, -ENOMEM, -ENOBUFS. */
 int transcript_hide(Transcript *transcript, Secret *secret);

@@ -128,8 +128,7 @@ void dialogue_set_text(const Dialogue *dialogue, Outcome *no, const char *text, 
                 return;
         if (dialogue->secret) {
                 redact(copy.data, &copy.len, dialogue->response.data, dialogue->response.len);
-                redact(copy.data, &copy.len, secret_data(dialogue->secret),
-                       secret_len(dialogue->secret));
+                secret_redact(dialogue->secret, &copy);
         }
         outcome_set_text(no, copy.data, copy.len);
 }
