@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The catalogue of causes (data/causes.json, compiled in and parsed once). Codes are API: never renamed, only added. */
+/* The catalogue of causes (data/causes.json, compiled in and parsed once). Codes are API: never renamed, only added. Texts may have places in
+ * braces ({host}) that the evidence fills; a text whose place cannot be filled gives way to one without it, or is left out. */
 #pragma once
 
+#include "base/dict.h"
 #include "base/util.h"
 
 typedef enum CauseClass { CAUSE_USER_ACTION, CAUSE_TEMPORARY, CAUSE_PERMANENT } CauseClass;
 typedef enum CauseSeverity { CAUSE_BLOCK, CAUSE_DEGRADE, CAUSE_INFO, CAUSE_OURS } CauseSeverity;
+/* Who can mend it. */
+typedef enum CauseWho { WHO_USER, WHO_PROVIDER, WHO_ADMINISTRATOR, WHO_NOBODY, WHO_US } CauseWho;
+
+typedef struct CauseText {
+        char *with;    /* with places, or plain */
+        char *without; /* instead, when a place cannot be filled; NULL: nothing */
+} CauseText;
 
 typedef struct Cause {
-        char *code, *title, *explanation;
-        char **remedies; /* in order */
+        char *code, *title, *explanation; /* the explanation without evidence */
+        char **remedies;                  /* in order, without evidence */
         CauseClass class;
         CauseSeverity severity;
+        CauseWho who;
+        CauseText explained;
+        CauseText *steps; /* the remedies */
+        size_t n_steps;
 } Cause;
 
 /* Parses the catalogue. Once, before the others. Returns 0, -ENOMEM, -EBADMSG (a bug of the build). */
@@ -21,5 +34,11 @@ void causes_unload(void);
 const Cause *cause_find(const char *code);
 /* The @index-th in order of code; NULL behind the last. */
 const Cause *cause_at(size_t index);
+/* The remedies with their places filled from @evidence (NULL: none): texts, numbers, lists joined by commas; not-before and not-after as
+ * dates. *@ret is NULL when none is left. Returns 0, -ENOMEM. */
+int cause_remedies(const Cause *cause, const Dict *evidence, char ***ret);
+int cause_explanation(const Cause *cause, const Dict *evidence, char **ret);
 const char *cause_class_name(CauseClass class);
 const char *cause_severity_name(CauseSeverity severity);
+/* "user", "provider", "administrator", "nobody", "us". */
+const char *cause_who_name(CauseWho who);
