@@ -604,7 +604,8 @@ static int work_verification(Setup *setup)
 static void verification_plan_fetch(Account *account)
 {
         Scheduler *scheduler = account->core->scheduler;
-        bool works = account->state == ACCOUNT_STATE_ACTIVE || account->state == ACCOUNT_STATE_FAILING;
+        bool works = account->state == ACCOUNT_STATE_ACTIVE ||
+                     account->state == ACCOUNT_STATE_FAILING;
 
         if (works && !account->fiber && account->record.last_success_usec == 0 &&
             account->record.failures == 0)
