@@ -167,19 +167,8 @@ class Site:
 
 
 @pytest.fixture(scope='module')
-def release():
-    """strace is slow enough: the kill loops use the release build where there is one beside the sanitized one."""
-    from conftest import build_folder
-    named = build_folder()
-    other = os.path.join(os.path.dirname(named), 'build')
-    if os.path.basename(named) == 'build-san' and os.path.exists(os.path.join(other, 'service', 'bus', 'waypostd')):
-        return other
-    return named
-
-
-@pytest.fixture(scope='module')
-def site(lab, release):
-    with Bus(release, lab=lab, config=ONE) as bus:
+def site(lab, build):
+    with Bus(build, lab=lab, config=ONE) as bus:
         bus.allow_bad_log = True            # a killed service says what it likes
         site = Site(lab, bus, 'eve@example.test', 'evepw')
         site.start()
@@ -490,9 +479,11 @@ def test_reset_in_message(lab, bus):
     site = Site(lab, bus, user, 'frankpw')
     site.fill([])
     site.onboard()
-    site.fill([m for m in mailbox.messages(40) if m[0] in ('dots', 'nul')] + [('large', mailbox.header(1) + b'\n' + b'x' * 76 * 10 + b'\n' * (40 << 20))])
+    large = mailbox.header(1) + b'\n' + (b'x' * 76 + b'\n') * (12 << 20 >> 6)
+    site.fill([m for m in mailbox.messages(40, large_one=False) if m[0] in ('dots', 'nul')] + [('large', large)])
     expected = collections.Counter(digest(m.data) for m in read_mailbox(lab, user, 'frankpw'))
-    lab.nft('table inet slow { chain in { type filter hook output priority 0; tcp sport 995 limit rate over 8 mbytes/second burst 8 mbytes drop; }; }')
+    lab.nft('table inet slow { chain out { type filter hook output priority 0; tcp sport 995 '
+            'limit rate over 8 mbytes/second burst 4 mbytes drop; }; }')
     try:
         over = site.fetch_action()
         site.c.wait(lambda: site.account['Run'].get('bytes', 0) > 1 << 20, what='the large message')
