@@ -11,6 +11,7 @@
 
 enum {
         METHODS_MAX = 16,
+        ATTRIBUTES_MAX = 64, /* of one element */
         METHOD_LEN_MAX = 64,
         DOMAINS_MAX = 1024,
         CHECK_INTERVAL_MAX = 7 * 24 * 60, /* minutes; more is no advice for a mail account */
@@ -335,7 +336,8 @@ static void on_start(void *userdata, const char *qualified, const char **attribu
 
         if (reader->error)
                 return;
-        if (reader->depth == LIMIT_DEPTH || ++reader->n_elements > LIMIT_XML_ELEMENTS) {
+        if (reader->depth == LIMIT_DEPTH || ++reader->n_elements > LIMIT_XML_ELEMENTS ||
+            XML_GetSpecifiedAttributeCount(reader->xml) > 2 * ATTRIBUTES_MAX) {
                 reader_fail(reader, -EBADMSG);
                 return;
         }

@@ -117,7 +117,7 @@ bool pacc_digest_matches(char *const *records, const char *document, size_t len)
         if (sha256(document, len, digest) < 0)
                 return false;
         for (; records && *records; records++) {
-                _cleanup_buffer_ Buffer bytes = BUFFER(SHA256_LEN);
+                _cleanup_buffer_ Buffer bytes = BUFFER(2 * SHA256_LEN);
                 size_t n = 0;
                 const char *text = tag(*records, "d", &n);
 
