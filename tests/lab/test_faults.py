@@ -164,7 +164,7 @@ incoming('endless-line', 'service', 'server.protocol-violation', odd('pop-endles
 incoming('endless-line-plain', 'tls', 'server.protocol-violation', odd('pop-endless-line-plain', 'starttls'), {'error': '.'})
 incoming('endless-capa', 'service', 'server.protocol-violation', odd('pop-endless-capa'), {'error': '.'})
 outgoing('busy-greeting', 'service', 'server.temporary', odd('smtp-busy-greeting'), {'status': '421'})
-outgoing('no-service', 'service', 'server.temporary', odd('smtp-err-greeting'), {'status': '554'})
+outgoing('no-service', 'service', 'smtp.wrong-server', odd('smtp-err-greeting'), {'status': '554'})
 outgoing('no-auth', 'service', 'auth.not-offered', odd('smtp-no-auth'), {'capabilities': 'PIPELINING'})
 outgoing('endless-ehlo', 'service', 'server.protocol-violation', odd('smtp-endless-ehlo'), {'error': '.'})
 incoming('silent-greeting', 'service', 'net.timeout', odd('pop-stall-greeting'), {'phase': 'greeting'})
