@@ -73,6 +73,26 @@ static int check(const char *folder, const char *name)
         return !incoming;
 }
 
+/* One line for each server, for another reader to compare. */
+static void print_servers(const char *folder, const char *name)
+{
+        _cleanup_(autoconfig_freep) Autoconfig *a = NULL;
+        _cleanup_buffer_ Buffer text = BUFFER(LIMIT_DOCUMENT);
+
+        if (read_file(folder, name, &text) < 0 ||
+            autoconfig_parse(&a, text.data, text.len, "tim@example.org") < 0)
+                return;
+        for (size_t i = 0; i < a->n_servers; i++) {
+                const AutoconfigServer *s = &a->servers[i];
+                _cleanup_free_ char *methods = NULL;
+
+                if (s->methods && list_join(&methods, s->methods, ",") < 0)
+                        return;
+                printf("%s\t%s\t%s\t%u\t%s\t%s\t%s\n", name, s->type, s->host, s->port, s->security,
+                       s->user ? s->user : "-", methods ? methods : "-");
+        }
+}
+
 int main(int argc, char **argv)
 {
         unsigned n_files = 0, n_bad = 0;
@@ -86,10 +106,16 @@ int main(int argc, char **argv)
         }
         while ((entry = readdir(dir)))
                 if (text_ends_nocase(entry->d_name, ".xml")) {
+                        if (argc > 2) {
+                                print_servers(argv[1], entry->d_name);
+                                continue;
+                        }
                         n_files++;
                         n_bad += (unsigned) check(argv[1], entry->d_name);
                 }
         closedir(dir);
+        if (argc > 2)
+                return 0;
         printf("%u documents, %u bad\n", n_files, n_bad);
         return n_files < 100 || n_bad > 0;
 }
