@@ -14,7 +14,7 @@
 #include "dbus/names.h"
 
 const Verb *const verbs[] = {
-        &verb_add,     &verb_doctor, &verb_list,   &verb_show, &verb_fetch,
+        &verb_add,     &verb_discover, &verb_doctor, &verb_list,   &verb_show, &verb_fetch,
         &verb_history, &verb_watch,  &verb_remove, NULL,
 };
 

@@ -529,3 +529,24 @@ def test_approval_is_for_this_host_only(lab, lenient, attacker):
         setup.wait_step('incoming.login', 'passed', 'failed')
     assert ('approved-' + SECRET).encode() in lab.scripted.received(995) or base64.b64encode(
         f'\0alice@forged-srv.test\0approved-{SECRET}'.encode()) in lab.scripted.received(995)
+
+
+# -- waypost discover
+
+def test_cli(service):
+    done = service.cli('discover', 'tim@gmail.com')
+    assert done.returncode == 0
+    assert 'pop.gmail.com:995/tls' in done.stdout and 'POP must be switched on first' in done.stdout
+    assert 'Sources' in done.stdout and ' ms' in done.stdout
+    typo = service.cli('discover', 'tim@gmial.com')
+    assert typo.returncode == 3 and 'Did you mean gmail.com?' in typo.stdout
+
+
+def test_cli_json(service):
+    done = service.cli('discover', '--json', 'alice@foreign.test')
+    assert done.returncode == 0
+    result = json.loads(done.stdout)
+    assert [c['source'] for c in result['candidates']] == ['srv', 'mx']
+    assert result['candidates'][0]['incoming']['trust'] == 'none'
+    evidence = next(s for s in result['steps'] if s['id'] == 'discovery')['evidence']
+    assert {line.split(':')[0] for line in evidence['sources']} >= {'table', 'pacc', 'autoconfig', 'ispdb', 'srv', 'mx', 'certificate'}
