@@ -110,7 +110,9 @@ static void print_found(Cli *cli, Setup *setup)
         print_candidates(cli, value_list(setup_properties(setup), "candidates"));
         print_list(cli, "To know before", value_list(evidence, KEY_HINTS));
         if (filter)
-                output_result(cli, "\nMail for this domain passes through %s, which hides its servers.\n", filter);
+                output_result(
+                        cli, "\nMail for this domain passes through %s, which hides its servers.\n",
+                        filter);
         print_list(cli, "Sources", value_list(evidence, KEY_SOURCES));
         print_list(cli, "Who was told what", value_list(evidence, KEY_DISCLOSED));
 }

@@ -39,10 +39,10 @@ enum {
         LIMIT_ACCOUNTS_PER_UID = 16,
         LIMIT_SETUPS_PER_UID = 4,
         LIMIT_WATCHERS_PER_UID = 32,
-        LIMIT_WAITS_PER_UID = 64, /* pending Wait() calls */
-        LIMIT_HISTORY = 200,      /* runs kept for each account */
+        LIMIT_WAITS_PER_UID = 64,       /* pending Wait() calls */
+        LIMIT_HISTORY = 200,            /* runs kept for each account */
         LIMIT_SEARCHES_PER_MINUTE = 30, /* discoveries of one uid */
-        LIMIT_REFUSED_LOGINS = 2, /* for one (uid, host, user, secret) */
+        LIMIT_REFUSED_LOGINS = 2,       /* for one (uid, host, user, secret) */
 };
 
 #define LIMIT_BYTES_PER_UID (UINT64_C(10) << 30)

@@ -21,7 +21,7 @@ struct Core {
         Dns *dns;
         Tls *tls;
         Http *http;
-        Providers *providers; /* the table of providers, the administrator's first */
+        Providers *providers;      /* the table of providers, the administrator's first */
         struct Searches *searches; /* of each uid in the last minute */
         size_t n_searches;
         Pool *disk; /* fsync, renames, removal */

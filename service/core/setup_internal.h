@@ -32,10 +32,10 @@ typedef struct SetupSide {
         Endpoint endpoint;          /* the one that is being verified */
         const Candidate *candidate; /* it came from; NULL by hand */
         Trust trust;
-        size_t index;    /* of the candidate in the list, where the search stands */
-        bool approved;   /* the user approved this host */
-        char *user_wish; /* user name given by hand without a host; NULL */
-        uint16_t port_wish;       /* the same for the port, 0 none */
+        size_t index;       /* of the candidate in the list, where the search stands */
+        bool approved;      /* the user approved this host */
+        char *user_wish;    /* user name given by hand without a host; NULL */
+        uint16_t port_wish; /* the same for the port, 0 none */
         bool has_security_wish;
         Security security_wish;
         Session session;

@@ -118,7 +118,8 @@ int candidates_add_document(Candidates *to, const Autoconfig *document, const Ma
                 return r;
         if (!document_server(document, "pop3", 0) && document_server(document, "imap", 0) &&
             !to->alternative) {
-                r = text_set(&to->alternative, "The servers published for this domain are for IMAP.");
+                r = text_set(&to->alternative,
+                             "The servers published for this domain are for IMAP.");
                 if (r == 0)
                         r = text_set(&to->no_pop_provider, document->display_name);
         }
@@ -217,8 +218,8 @@ static int place_ask(void *arg)
                 return r;
         r = path_with_address(&path, place->path, address->address);
         return r < 0 ? r
-                     : document_fetch(&place->document, place->to, place->context,
-                                      HTTP_SAME_HOST, host, path, "the address", place->note, &status);
+                     : document_fetch(&place->document, place->to, place->context, HTTP_SAME_HOST,
+                                      host, path, "the address", place->note, &status);
 }
 
 /* The lower place can no longer matter once the higher has answered well. */

@@ -259,8 +259,7 @@ int candidate_hints(const Candidate *c, char ***to)
         if (r == 0 && c->oauth_only)
                 r = hint(to, "No password opens this account, only a sign-in in the browser", NULL);
         else if (r == 0 && c->app_password)
-                r = hint(to,
-                         "The account's own password does not work, an app password is needed",
+                r = hint(to, "The account's own password does not work, an app password is needed",
                          c->password_url);
         else if (r == 0 && c->password_url)
                 r = hint(to, "With two-factor authentication an app password is needed",

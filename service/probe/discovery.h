@@ -75,12 +75,13 @@ typedef struct DiscoveryContext {
         Dns *dns;
         Http *http;
         Tls *tls;
-        bool table, pacc, srv, autoconfig, mx, plain_http, certificate, guess; /* sources that are on */
+        bool table, pacc, srv, autoconfig, mx, plain_http, certificate,
+                guess;                    /* sources that are on */
         const char *ispdb;                /* base URL, ends in '/'; NULL: off */
         const char *autoconfig_directory; /* the administrator's; NULL: none */
         bool wanted[2];                   /* by Side: servers that are still looked for */
-        bool all;        /* hear every source, also when nothing better can come */
-        unsigned policy; /* of the HTTPS fetches */
+        bool all;                         /* hear every source, also when nothing better can come */
+        unsigned policy;                  /* of the HTTPS fetches */
 } DiscoveryContext;
 
 Candidates *candidates_free(Candidates *candidates);

@@ -25,10 +25,8 @@ int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *no
                 const char *incoming, *outgoing;
                 Security security;
         } guesses[] = {
-                { "mail", "mail", SECURITY_TLS },
-                { "pop", "smtp", SECURITY_TLS },
-                { "pop3", "smtp", SECURITY_TLS },
-                { "mail", "mail", SECURITY_STARTTLS },
+                { "mail", "mail", SECURITY_TLS },     { "pop", "smtp", SECURITY_TLS },
+                { "pop3", "smtp", SECURITY_TLS },     { "mail", "mail", SECURITY_STARTTLS },
                 { "pop", "smtp", SECURITY_STARTTLS },
         };
         int r = 0;

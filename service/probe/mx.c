@@ -124,7 +124,8 @@ static int mx_implicit(Candidates *to, const DiscoveryContext *context)
 static int mx_use(Candidates *to, const DiscoveryContext *context, const char *host,
                   SourceNote *note)
 {
-        const Provider *provider = context->providers ? provider_by_mx(context->providers, host) : NULL;
+        const Provider *provider = context->providers ? provider_by_mx(context->providers, host)
+                                                      : NULL;
         const char *filter = context->providers ? filter_by_mx(context->providers, host) : NULL;
 
         snprintf(note->text, sizeof(note->text), "%.200s says nothing more", host);

@@ -61,7 +61,8 @@ static int pacc_candidate(Candidates *to, const Pacc *pacc, const MailAddress *a
                 r = text_set(&c.oauth_issuer, pacc->oauth_issuer);
         candidates_add(to, &c);
         if (r == 0 && !pacc->pop3 && pacc->imap)
-                r = text_set(&to->alternative, "The servers published for this domain are for IMAP.");
+                r = text_set(&to->alternative,
+                             "The servers published for this domain are for IMAP.");
         return r;
 }
 
@@ -73,7 +74,8 @@ static int pacc_use(Candidates *to, const DiscoveryContext *context, const HttpR
 
         if (!digest->records ||
             !pacc_digest_matches(digest->records->txt, response->body, response->body_len)) {
-                snprintf(note->text, sizeof(note->text), "a document whose digest DNS does not confirm (%s)",
+                snprintf(note->text, sizeof(note->text),
+                         "a document whose digest DNS does not confirm (%s)",
                          digest->records ? "another one" : dns_status_name(digest->status));
                 return 0;
         }

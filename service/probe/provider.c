@@ -78,8 +78,8 @@ static int read_text(json_object *o, const char *key, char **ret)
         if (!json_object_is_type(value, json_type_string))
                 return -EBADMSG;
         text = json_object_get_string(value);
-        if (strlen(text) != (size_t) json_object_get_string_len(value) || strlen(text) > LIMIT_STRING ||
-            !text_is_clean(text, strlen(text)))
+        if (strlen(text) != (size_t) json_object_get_string_len(value) ||
+            strlen(text) > LIMIT_STRING || !text_is_clean(text, strlen(text)))
                 return -EBADMSG;
         return text_set(ret, text);
 }
@@ -242,8 +242,8 @@ static int read_provider(json_object *o, Provider *p)
             (r = read_page(o, "settings-page", &p->settings_page)) < 0 ||
             (r = read_text(o, "plan", &p->plan)) < 0 ||
             (r = read_text(o, "alternative", &p->alternative)) < 0 ||
-            (r = read_page(o, "oauth-issuer", &p->oauth_issuer)) < 0 ||
-            (r = read_poll(o, p)) < 0 || (r = read_text(o, "checked", &p->checked)) < 0)
+            (r = read_page(o, "oauth-issuer", &p->oauth_issuer)) < 0 || (r = read_poll(o, p)) < 0 ||
+            (r = read_text(o, "checked", &p->checked)) < 0)
                 return r;
         if (!p->id || (!p->domains && !p->mx))
                 return -EBADMSG;

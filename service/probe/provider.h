@@ -37,7 +37,7 @@ typedef struct Provider {
         char *plan, *alternative; /* words to show; NULL none */
         char *oauth_issuer;
         uint64_t poll_minimum_usec;
-        char *checked; /* "2026-11" */
+        char *checked;      /* "2026-11" */
         bool administrator; /* from the administrator's files */
 } Provider;
 

@@ -12,8 +12,10 @@ typedef struct SourceNote {
 
 #define SOURCE_REQUEST_USEC (6 * USEC_PER_SEC) /* one document, second try included */
 
-int source_local(Candidates *to, const DiscoveryContext *context, SourceNote *note); /* no network */
-int source_table(Candidates *to, const DiscoveryContext *context, SourceNote *note); /* no network */
+int source_local(Candidates *to, const DiscoveryContext *context,
+                 SourceNote *note); /* no network */
+int source_table(Candidates *to, const DiscoveryContext *context,
+                 SourceNote *note); /* no network */
 int source_pacc(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 int source_autoconfig(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 int source_ispdb(Candidates *to, const DiscoveryContext *context, SourceNote *note);
@@ -22,7 +24,8 @@ int source_srv(Candidates *to, const DiscoveryContext *context, SourceNote *note
 int source_mx(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 int source_http(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 int source_certificate(Candidates *to, const DiscoveryContext *context, SourceNote *note);
-int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *note); /* no network */
+int source_guess(Candidates *to, const DiscoveryContext *context,
+                 SourceNote *note); /* no network */
 
 /* --- shared ----------------------------------------------------------------------------------------------------- */
 

@@ -50,9 +50,9 @@ static bool srv_next(const SrvQuestion *questions, size_t n, Protocol protocol, 
                      const SrvQuestion **ret_q, const DnsSrv **ret_srv)
 {
         for (size_t i = 0; i < n; i++)
-                for (unsigned k = 0; !questions[i].imap && questions[i].records &&
-                                     questions[i].protocol == protocol &&
-                                     k < questions[i].records->n_srv;
+                for (unsigned k = 0;
+                     !questions[i].imap && questions[i].records &&
+                     questions[i].protocol == protocol && k < questions[i].records->n_srv;
                      k++) {
                         const DnsSrv *srv = &questions[i].records->srv[k];
 
@@ -138,7 +138,8 @@ static int srv_denials(Candidates *to, const SrvQuestion *questions, size_t n)
         if (pop || !no)
                 return 0;
         to->no_pop = true;
-        return imap ? text_set(&to->alternative, "This domain announces IMAP and says that it has no POP3.")
+        return imap ? text_set(&to->alternative,
+                               "This domain announces IMAP and says that it has no POP3.")
                     : 0;
 }
 

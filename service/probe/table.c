@@ -91,7 +91,8 @@ int source_table(Candidates *to, const DiscoveryContext *context, SourceNote *no
 {
         const Provider *p = provider_by_domain(context->providers, context->address->domain);
 
-        snprintf(note->text, sizeof(note->text), "%s", p ? p->name : "not a provider that is known");
+        snprintf(note->text, sizeof(note->text), "%s",
+                 p ? p->name : "not a provider that is known");
         return p ? candidates_add_provider(to, p, context->address,
                                            p->administrator ? SOURCE_ADMINISTRATOR : SOURCE_TABLE)
                  : 0;

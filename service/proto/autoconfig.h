@@ -22,7 +22,7 @@ typedef struct Autoconfig {
         size_t n_servers;
         char *display_name;
         char *enable_url; /* page where access must be switched on, NULL none; only http(s) */
-        char **domains;     /* that the document says it is for, normalized; NULL none */
+        char **domains;   /* that the document says it is for, normalized; NULL none */
         char *oauth_issuer; /* as an https URL; NULL none. The endpoints that stand beside it are not believed */
 } Autoconfig;
 

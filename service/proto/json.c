@@ -192,7 +192,12 @@ static bool walk_value(Walk *w)
 static bool utf8_valid(const unsigned char *p, size_t len)
 {
         for (size_t i = 0; i < len;) {
-                unsigned c = p[i], n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+                unsigned c = p[i], n = c < 0x80   ? 1
+                                       : c < 0xc2 ? 0
+                                       : c < 0xe0 ? 2
+                                       : c < 0xf0 ? 3
+                                       : c < 0xf5 ? 4
+                                                  : 0;
 
                 if (n == 0 || n > len - i)
                         return false;

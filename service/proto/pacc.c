@@ -38,7 +38,8 @@ static int read_url(json_object *object, const char *key, char **to)
 {
         const char *url = json_text(object, key, LIMIT_STRING);
 
-        return url && text_starts_nocase(url, "https://") && !strchr(url, ' ') ? text_set(to, url) : 0;
+        return url && text_starts_nocase(url, "https://") && !strchr(url, ' ') ? text_set(to, url)
+                                                                               : 0;
 }
 
 static int read_document(Pacc *pacc, json_object *root)

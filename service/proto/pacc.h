@@ -7,11 +7,12 @@
 #include "base/util.h"
 
 typedef struct Pacc {
-        char *pop3, *imap, *submit; /* hosts, normalized; NULL not offered. Implicit TLS on the standard ports */
-        bool no_password;           /* authentication.password is false: sign in by OAuth */
-        char *oauth_issuer;         /* https only; NULL none */
-        char *name;                 /* of the provider; NULL */
-        char *documentation;        /* https only; NULL */
+        char *pop3, *imap,
+                *submit; /* hosts, normalized; NULL not offered. Implicit TLS on the standard ports */
+        bool no_password;    /* authentication.password is false: sign in by OAuth */
+        char *oauth_issuer;  /* https only; NULL none */
+        char *name;          /* of the provider; NULL */
+        char *documentation; /* https only; NULL */
 } Pacc;
 
 /* Returns 0 with at least one host, -EBADMSG, -ENOMEM. */

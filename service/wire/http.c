@@ -384,8 +384,8 @@ static bool url_allowed(const char *scheme, const char *host, const char *port, 
         bool plain = (flags & HTTP_PLAIN) && text_equal(scheme, "http") && text_equal(port, "80");
         struct in_addr in;
 
-        return (plain || (text_equal(scheme, "https") && text_equal(port, "443"))) && *host != '[' &&
-               inet_pton(AF_INET, host, &in) != 1 && !text_ends_nocase(host, ".");
+        return (plain || (text_equal(scheme, "https") && text_equal(port, "443"))) &&
+               *host != '[' && inet_pton(AF_INET, host, &in) != 1 && !text_ends_nocase(host, ".");
 }
 
 /* Moves @target to @url if that is one that we ask: https, a name, port 443, nobody's password inside. Returns 0, -EINVAL, -ENOMEM. */
@@ -507,8 +507,8 @@ static int get_once(Http *http, HttpResponse *response, Target *target, unsigned
         return r ? r : request_conclude(request, response, target, no);
 }
 
-int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags,
-                  unsigned policy, Outcome *no)
+int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags, unsigned policy,
+                  Outcome *no)
 {
         _cleanup_(http_response_freep) HttpResponse *response = calloc(1, sizeof(*response));
         _cleanup_(target_deinit) Target target = { .flags = flags };

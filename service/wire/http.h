@@ -28,10 +28,11 @@ DEFINE_CLEANUP(Http, http_free);
 int http_get(HttpResponse **ret, Http *http, const char *url, unsigned policy, Outcome *no);
 /* The same with flags. */
 enum {
-        HTTP_PLAIN = 1 << 0,     /* http:// on port 80 too, for what nobody is going to trust */
-        HTTP_SAME_HOST = 1 << 1, /* no redirect to another host: the URL holds what is for this one only */
+        HTTP_PLAIN = 1 << 0, /* http:// on port 80 too, for what nobody is going to trust */
+        HTTP_SAME_HOST =
+                1 << 1, /* no redirect to another host: the URL holds what is for this one only */
 };
-int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags,
-                  unsigned policy, Outcome *no);
+int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags, unsigned policy,
+                  Outcome *no);
 HttpResponse *http_response_free(HttpResponse *response);
 DEFINE_CLEANUP(HttpResponse, http_response_free);

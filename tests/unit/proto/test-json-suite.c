@@ -41,15 +41,19 @@ static const char *as_pacc(const Buffer *text, bool valid)
 
         if (pacc_parse(&pacc, text->data ? text->data : "", text->len) == 0)
                 return "taken for a PACC document";
-        if (buffer_append_text(&around, "{\"protocols\":{\"pop3\":{\"host\":\"pop.example.org\"}},\"x\":") < 0 ||
+        if (buffer_append_text(&around,
+                               "{\"protocols\":{\"pop3\":{\"host\":\"pop.example.org\"}},\"x\":") <
+                    0 ||
             buffer_append(&around, text->data ? text->data : "", text->len) < 0 ||
             buffer_append_text(&around, "}") < 0)
                 return "too long";
         if (around.len > LIMIT_DOCUMENT)
-                return pacc_parse(&pacc, around.data, around.len) == 0 ? "accepted over the limit" : NULL;
+                return pacc_parse(&pacc, around.data, around.len) == 0 ? "accepted over the limit"
+                                                                       : NULL;
         if (valid && pacc_parse(&pacc, around.data, around.len) < 0)
                 return "spoils the document around it";
-        return pacc && !text_equal(pacc->pop3, "pop.example.org") ? "changes the host beside it" : NULL;
+        return pacc && !text_equal(pacc->pop3, "pop.example.org") ? "changes the host beside it"
+                                                                  : NULL;
 }
 
 static const char *complaint(const char *name, const Buffer *text)
@@ -84,8 +88,9 @@ int main(int argc, char **argv)
                         const char *wrong;
 
                         n_files++;
-                        wrong = read_file(argv[1], entry->d_name, &text) < 0 ? "unreadable"
-                                                                            : complaint(entry->d_name, &text);
+                        wrong = read_file(argv[1], entry->d_name, &text) < 0
+                                        ? "unreadable"
+                                        : complaint(entry->d_name, &text);
                         if (wrong) {
                                 printf("%s: %s\n", entry->d_name, wrong);
                                 n_bad++;

@@ -14,8 +14,18 @@ static bool valid(const char *text)
 static void test_valid(void **state)
 {
         static const char *const right[] = {
-                "{}", "[]", " [ ] ", "0", "-0", "-1.5e+3", "\"\"", "true", "false", "null",
-                "{\"a\":[1,{\"b\":null}],\"c\":\"\\u00e9\\ud83d\\ude00\\n\"}", "[[],[[]],{}]",
+                "{}",
+                "[]",
+                " [ ] ",
+                "0",
+                "-0",
+                "-1.5e+3",
+                "\"\"",
+                "true",
+                "false",
+                "null",
+                "{\"a\":[1,{\"b\":null}],\"c\":\"\\u00e9\\ud83d\\ude00\\n\"}",
+                "[[],[[]],{}]",
                 "[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]",
         };
 
@@ -26,11 +36,51 @@ static void test_valid(void **state)
 static void test_invalid(void **state)
 {
         static const char *const wrong[] = {
-                "", " ", "{", "[", "]", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}",
-                "01", "-", "+1", "1.", ".5", "1e", "1e+", "0x1", "NaN", "Infinity", "nul", "tru", "nullx",
-                "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
-                "\"\\u0000\"", "\"a\tb\"", "\"a\nb\"", "[1] x", "[1][2]", "/* */ 1", "[1 2]", "\xef\xbb\xbf{}",
-                "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xe2\x82\"",
+                "",
+                " ",
+                "{",
+                "[",
+                "]",
+                "[1,]",
+                "[,1]",
+                "{\"a\"}",
+                "{\"a\":}",
+                "{\"a\":1,}",
+                "{a:1}",
+                "{'a':1}",
+                "01",
+                "-",
+                "+1",
+                "1.",
+                ".5",
+                "1e",
+                "1e+",
+                "0x1",
+                "NaN",
+                "Infinity",
+                "nul",
+                "tru",
+                "nullx",
+                "\"",
+                "\"\\\"",
+                "\"\\x\"",
+                "\"\\u12\"",
+                "\"\\ud800\"",
+                "\"\\ud800\\u0041\"",
+                "\"\\udc00\"",
+                "\"\\u0000\"",
+                "\"a\tb\"",
+                "\"a\nb\"",
+                "[1] x",
+                "[1][2]",
+                "/* */ 1",
+                "[1 2]",
+                "\xef\xbb\xbf{}",
+                "\"\xff\"",
+                "\"\xc0\x80\"",
+                "\"\xed\xa0\x80\"",
+                "\"\xf4\x90\x80\x80\"",
+                "\"\xe2\x82\"",
                 "[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]",
         };
 
@@ -51,7 +101,8 @@ static void test_cut(void **state)
 
 static void test_members(void **state)
 {
-        static const char text[] = "{\"s\":\"x\",\"n\":1,\"t\":true,\"f\":false,\"c\":\"a\\nb\",\"o\":{\"s\":\"y\"}}";
+        static const char text[] =
+                "{\"s\":\"x\",\"n\":1,\"t\":true,\"f\":false,\"c\":\"a\\nb\",\"o\":{\"s\":\"y\"}}";
         json_object *root;
 
         assert_int_equal(json_read(&root, text, strlen(text)), 0);

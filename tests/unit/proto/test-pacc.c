@@ -45,9 +45,16 @@ static void test_older_name(void **state)
 static void test_refused(void **state)
 {
         static const char *const wrong[] = {
-                "", "{}", "[]", "null", "{\"protocols\":{}}", "{\"protocols\":[{\"host\":\"a.example\"}]}",
-                "{\"protocols\":{\"pop3\":\"a.example\"}}", "{\"protocols\":{\"pop3\":{\"host\":5}}}",
-                "{\"protocols\":{\"pop3\":{\"host\":\"127.0.0.1\"}}}", "{\"protocols\":{\"pop3\":{\"host\":\"a b\"}}}",
+                "",
+                "{}",
+                "[]",
+                "null",
+                "{\"protocols\":{}}",
+                "{\"protocols\":[{\"host\":\"a.example\"}]}",
+                "{\"protocols\":{\"pop3\":\"a.example\"}}",
+                "{\"protocols\":{\"pop3\":{\"host\":5}}}",
+                "{\"protocols\":{\"pop3\":{\"host\":\"127.0.0.1\"}}}",
+                "{\"protocols\":{\"pop3\":{\"host\":\"a b\"}}}",
                 "{\"protocols\":{\"pop3\":{\"host\":\"a.example\"}}} x",
         };
         _cleanup_(pacc_freep) Pacc *p = NULL;
@@ -79,7 +86,8 @@ static bool matches(const char *format, const char *body)
 
         assert_int_equal(sha256("document", 8, digest), 0);
         assert_int_equal(base64_encode(&base64, digest, sizeof(digest)), 0);
-        snprintf(record, sizeof(record), "%.*s%s%s", (int) (at - format), format, base64.data, at + 2);
+        snprintf(record, sizeof(record), "%.*s%s%s", (int) (at - format), format, base64.data,
+                 at + 2);
         return pacc_digest_matches(records, body, strlen(body));
 }
 
