@@ -143,3 +143,6 @@
 #define KEY_LINKS "links"       /* as */
 #define KEY_CLASS "class"       /* user-action, temporary, permanent */
 #define KEY_SEVERITY "severity" /* block, degrade, info, ours */
+#define KEY_WHO "who"           /* can mend it: user, provider, administrator, nobody, us */
+#define KEY_CONFIDENCE "confidence" /* low, medium, high */
+#define KEY_SUCCEEDED "succeeded"   /* phases that went well before: "tls login" */

@@ -204,7 +204,8 @@ static const char *judge_reply(const Outcome *no, const JudgeContext *context)
         ReplyContext reply = { .protocol = context->endpoint->protocol,
                                .phase = no->phase,
                                .tls = context->tls,
-                               .logged_in = context->logged_in };
+                               .logged_in = context->logged_in,
+                               .host = context->endpoint->host };
 
         return reply_judge(&reply, no->status, no->code, no->text);
 }

@@ -394,9 +394,11 @@ static int expression_read(Rules *rules, const char *text, uint16_t **ret)
                 signs[n++] = (uint16_t) (sign + (absent ? RULES_SIGNS + 1 : 0));
                 p += len;
         }
+        if (n == 0)
+                return -EBADMSG;
         signs[n] = RULES_SIGNS;
         *ret = TAKE(signs);
-        return n ? 0 : -EBADMSG;
+        return 0;
 }
 
 /* Codes and statuses: "AUTH", "5.7.8", "535". */
