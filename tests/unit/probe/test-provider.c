@@ -33,7 +33,8 @@ static void test_lookup(void **state)
         assert_string_equal(id(provider_by_mx(p, "notgoogle.com")), "none");
         assert_string_equal(id(provider_by_mx(p, "example-org.mail.protection.outlook.com")),
                             "microsoft365");
-        assert_string_equal(id(provider_by_mx(p, "example-org.olc.protection.outlook.com")), "outlook");
+        assert_string_equal(id(provider_by_mx(p, "example-org.olc.protection.outlook.com")),
+                            "outlook");
         assert_string_equal(filter_by_mx(p, "mxa.pphosted.com"), "Proofpoint");
         assert_null(filter_by_mx(p, "pphosted.com.example"));
 }
@@ -42,14 +43,30 @@ static void test_lookup(void **state)
 static void test_labels(void **state)
 {
         static const char *const labels[][2] = {
-                { "gmail", "gmail" }, { "google", "gmail" }, { "google-workspace", "gmail" },
-                { "microsoft365", "microsoft365" }, { "microsoft-entra", "microsoft365" },
-                { "microsoft", "microsoft365" }, { "outlook.com", "outlook" }, { "hotmail", "outlook" },
-                { "yahoo", "yahoo" }, { "qq", "qq" }, { "zoho", "zoho" }, { "orange-fr", "orange-fr" },
-                { "icloud", "icloud" }, { "mobileme", "icloud" }, { "yandex", "yandex" }, { "gmx", "gmx-de" },
-                { "laposte-net", "laposte" }, { "mail.ru", "mailru" }, { "netease-163", "netease-163" },
-                { "netease-126", "netease-126" }, { "web.de", "webde" }, { "proton-bridge", "proton" },
-                { "tiscali-it", "tiscali-it" }, { "godaddy", "godaddy" },
+                { "gmail", "gmail" },
+                { "google", "gmail" },
+                { "google-workspace", "gmail" },
+                { "microsoft365", "microsoft365" },
+                { "microsoft-entra", "microsoft365" },
+                { "microsoft", "microsoft365" },
+                { "outlook.com", "outlook" },
+                { "hotmail", "outlook" },
+                { "yahoo", "yahoo" },
+                { "qq", "qq" },
+                { "zoho", "zoho" },
+                { "orange-fr", "orange-fr" },
+                { "icloud", "icloud" },
+                { "mobileme", "icloud" },
+                { "yandex", "yandex" },
+                { "gmx", "gmx-de" },
+                { "laposte-net", "laposte" },
+                { "mail.ru", "mailru" },
+                { "netease-163", "netease-163" },
+                { "netease-126", "netease-126" },
+                { "web.de", "webde" },
+                { "proton-bridge", "proton" },
+                { "tiscali-it", "tiscali-it" },
+                { "godaddy", "godaddy" },
         };
         _cleanup_(providers_freep) Providers *p = table();
 
@@ -61,9 +78,16 @@ static void test_labels(void **state)
 static void test_near(void **state)
 {
         static const char *const near[][2] = {
-                { "gmial.com", "gmail.com" }, { "gmail.co", "gmail.com" }, { "gmal.com", "gmail.com" },
-                { "hotmial.con", "hotmail.com" }, { "outlok.com", "outlook.com" }, { "wev.de", "web.de" },
-                { "gmail.com", NULL }, { "example.org", NULL }, { "a.de", NULL }, { "universitaet.de", NULL },
+                { "gmial.com", "gmail.com" },
+                { "gmail.co", "gmail.com" },
+                { "gmal.com", "gmail.com" },
+                { "hotmial.con", "hotmail.com" },
+                { "outlok.com", "outlook.com" },
+                { "wev.de", "web.de" },
+                { "gmail.com", NULL },
+                { "example.org", NULL },
+                { "a.de", NULL },
+                { "universitaet.de", NULL },
         };
         _cleanup_(providers_freep) Providers *p = table();
 
@@ -75,7 +99,8 @@ static void test_near(void **state)
 static void test_facts(void **state)
 {
         _cleanup_(providers_freep) Providers *p = table();
-        const Provider *gmail = provider_by_domain(p, "gmail.com"), *web = provider_by_domain(p, "web.de");
+        const Provider *gmail = provider_by_domain(p, "gmail.com"),
+                       *web = provider_by_domain(p, "web.de");
 
         assert_string_equal(gmail->pop3.host, "pop.gmail.com");
         assert_int_equal(gmail->pop3.port, 995);
@@ -105,15 +130,24 @@ static void test_administrator(void **state)
 {
         _cleanup_(providers_freep) Providers *p = NULL;
         char folder[] = "/tmp/waypost-providers-XXXXXX", path[256];
-        static const char *const files[] = { "1.json", "2.json", "3.json", "4.txt", "5.json", "6.json" };
+        static const char *const files[] = { "1.json", "2.json", "3.json",
+                                             "4.txt",  "5.json", "6.json" };
 
         assert_non_null(mkdtemp(folder));
-        write_file(folder, "1.json", "{\"id\":\"ours\",\"domains\":[\"gmail.com\",\"B\xc3\xbc" "cher.example\"],\"pop3\":{\"host\":\"p.example\"}}");
-        write_file(folder, "2.json", "{\"id\":\"evil\",\"domains\":[\"a.example\"],\"pop3\":{\"host\":\"p\",\"port\":70000}}");
+        write_file(folder, "1.json",
+                   "{\"id\":\"ours\",\"domains\":[\"gmail.com\",\"B\xc3\xbc"
+                   "cher.example\"],\"pop3\":{\"host\":\"p.example\"}}");
+        write_file(
+                folder, "2.json",
+                "{\"id\":\"evil\",\"domains\":[\"a.example\"],\"pop3\":{\"host\":\"p\",\"port\":70000}}");
         write_file(folder, "3.json", "not json");
         write_file(folder, "4.txt", "{\"id\":\"txt\",\"domains\":[\"txt.example\"]}");
-        write_file(folder, "5.json", "{\"providers\":[{\"id\":\"five\",\"domains\":[\"five.example\"]},{\"id\":\"bad\"}]}");
-        write_file(folder, "6.json", "{\"id\":\"six\",\"domains\":[\"six.example\"],\"settings-page\":\"javascript:x\"}");
+        write_file(
+                folder, "5.json",
+                "{\"providers\":[{\"id\":\"five\",\"domains\":[\"five.example\"]},{\"id\":\"bad\"}]}");
+        write_file(
+                folder, "6.json",
+                "{\"id\":\"six\",\"domains\":[\"six.example\"],\"settings-page\":\"javascript:x\"}");
         assert_int_equal(providers_new(&p, folder), 0);
         assert_string_equal(id(provider_by_domain(p, "gmail.com")), "ours");
         assert_true(provider_by_domain(p, "gmail.com")->administrator);
@@ -136,8 +170,9 @@ static void test_administrator(void **state)
 int main(void)
 {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_lookup), cmocka_unit_test(test_labels), cmocka_unit_test(test_near),
-                cmocka_unit_test(test_facts),  cmocka_unit_test(test_administrator),
+                cmocka_unit_test(test_lookup),        cmocka_unit_test(test_labels),
+                cmocka_unit_test(test_near),          cmocka_unit_test(test_facts),
+                cmocka_unit_test(test_administrator),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
