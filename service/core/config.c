@@ -185,6 +185,7 @@ static const Key keys[] = {
         { "discovery", "ispdb", read_base_url, AT(ispdb) },
         { "discovery", "providers-directory", read_path, AT(providers_directory) },
         { "discovery", "autoconfig-directory", read_path, AT(autoconfig_directory) },
+        { "diagnosis", "replies-directory", read_path, AT(replies_directory) },
         { "discovery", "searches-per-minute", read_count, AT(searches_per_minute), 1, 100000 },
 };
 
@@ -402,6 +403,10 @@ static int config_defaults(Config *config, bool user)
                 r = user ? user_path(&config->autoconfig_directory, "XDG_CONFIG_HOME", ".config",
                                      "waypost/autoconfig")
                          : text_set(&config->autoconfig_directory, SYSCONF_DIR "/autoconfig");
+        if (r == 0)
+                r = user ? user_path(&config->replies_directory, "XDG_CONFIG_HOME", ".config",
+                                     "waypost/replies.d")
+                         : text_set(&config->replies_directory, SYSCONF_DIR "/replies.d");
         if (r < 0)
                 return r;
         return user ? user_path(&config->state_directory, "XDG_DATA_HOME", ".local/share",
@@ -458,6 +463,7 @@ Config *config_free(Config *config)
         free(config->ispdb);
         free(config->providers_directory);
         free(config->autoconfig_directory);
+        free(config->replies_directory);
         free(config);
         return NULL;
 }

@@ -29,7 +29,7 @@ typedef struct Config {
         bool table, pacc, autoconfig, srv, mx, certificate, guess; /* sources that are on; default all */
         bool http;                   /* autoconfig over plain HTTP; default off */
         char *ispdb;                 /* base URL, https, ends in '/'; NULL (empty): off */
-        char *providers_directory, *autoconfig_directory; /* the administrator's */
+        char *providers_directory, *autoconfig_directory, *replies_directory; /* the administrator's */
         uint64_t searches_per_minute; /* of one uid; default 30, or as many as setups-per-uid allows at once */
         bool user;                   /* waypostd --user; not from a file */
 } Config;

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/core_internal.h"
 #include "probe/cause.h"
+#include "probe/reply.h"
 
 int core_why(Core *core, const char **ret_why, int condition, const char *format, ...)
 {
@@ -259,6 +260,9 @@ static int core_open(Core *core)
         r = causes_load();
         if (r < 0)
                 return log_fault(r, "reading the catalogue of causes");
+        r = replies_load(core->config->replies_directory);
+        if (r < 0)
+                return log_fault(r, "reading the rules for replies");
         r = vault_open(&core->vault, core->config->state_directory);
         if (r < 0)
                 return log_fault(r, "opening the vault in %s", core->config->state_directory);
@@ -271,6 +275,8 @@ static int core_open(Core *core)
         r = dns_new(&core->dns, NULL);
         if (r == 0)
                 r = http_new(&core->http, core->dns, core->config->ca_file);
+        if (r == 0)
+                http_share_trust(core->http, core->tls);
         if (r == 0)
                 r = providers_new(&core->providers, core->config->providers_directory);
         if (r == 0)
@@ -330,6 +336,7 @@ Core *core_free(Core *core)
         core->dns = dns_free(core->dns);
         core->tls = tls_free(core->tls);
         core->vault = vault_free(core->vault);
+        replies_unload();
         causes_unload();
         free(core->setups);
         free(core->accounts);
