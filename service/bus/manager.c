@@ -12,9 +12,10 @@
 #include "core/setup.h"
 #include "dbus/names.h"
 #include "probe/cause.h"
+#include "probe/explain.h"
 
 /* What came to the contract after its first version, and what this build can do. Names stay. */
-static const char *const features[] = { "pop3", "smtp", "maildir", "verification-mail", NULL };
+static const char *const features[] = { "pop3", "smtp", "maildir", "verification-mail", "explain", NULL };
 
 DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
 
@@ -143,6 +144,8 @@ static int cause_to_dict(const Cause *cause, Dict *to)
         if (r == 0)
                 r = dict_set_text(to, "severity", cause_severity_name(cause->severity));
         if (r == 0)
+                r = dict_set_text(to, KEY_WHO, cause_who_name(cause->who));
+        if (r == 0)
                 r = dict_set_text(to, "title", cause->title);
         if (r == 0)
                 r = dict_set_text(to, "explanation", cause->explanation);
@@ -210,6 +213,54 @@ static int method_list_causes(sd_bus_message *m, void *userdata, sd_bus_error *e
         return sd_bus_send(NULL, reply, NULL);
 }
 
+/* --- explaining --------------------------------------------------------------------------------------------- */
+
+/* Lines of a log: anything that the bus lets through. Borrowed from the message. */
+static int read_lines(sd_bus_message *m, const char *lines[EXPLAIN_LINES], size_t *ret_n,
+                      sd_bus_error *error)
+{
+        const char *line;
+        size_t n = 0;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_read_basic(m, 's', &line)) > 0) {
+                if (n == EXPLAIN_LINES)
+                        return error_argument(error, "lines", "are too many");
+                lines[n++] = line;
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return error_fault(error, r, "reading an argument");
+        *ret_n = n;
+        return 0;
+}
+
+static int method_explain(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        _cleanup_(dict_freep) Dict *context = NULL;
+        _cleanup_(dict_freep) Dict *dict = NULL;
+        const char *lines[EXPLAIN_LINES];
+        size_t n;
+        int r;
+
+        r = read_lines(m, lines, &n, error);
+        if (r < 0)
+                return r;
+        r = variant_read(m, &context, error);
+        if (r < 0)
+                return r;
+        r = variant_only(context, explain_keys, error);
+        if (r < 0)
+                return r;
+        for (const char *const *key = explain_keys; *key; key++)
+                if (dict_find(context, *key) && !dict_text(context, *key))
+                        return error_argument(error, *key, "must be text");
+        r = explain(lines, n, context, &dict);
+        return r < 0 ? error_fault(error, r, "explaining lines") : reply_dict(m, dict, error);
+}
+
 #define OPEN SD_BUS_VTABLE_UNPRIVILEGED
 
 const sd_bus_vtable manager_vtable[] = {
@@ -220,6 +271,8 @@ const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("o", setup), method_probe, OPEN),
         SD_BUS_METHOD_WITH_ARGS("FindAccount", SD_BUS_ARGS("s", address),
                                 SD_BUS_RESULT("o", account), method_find_account, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("as", lines, "a{sv}", context),
+                                SD_BUS_RESULT("a{sv}", explanation), method_explain, OPEN),
         SD_BUS_METHOD_WITH_ARGS("DescribeCause", SD_BUS_ARGS("s", cause, "a{sv}", options),
                                 SD_BUS_RESULT("a{sv}", description), method_describe_cause, OPEN),
         SD_BUS_METHOD_WITH_ARGS("ListCauses", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", causes),
