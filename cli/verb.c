@@ -15,7 +15,7 @@
 
 const Verb *const verbs[] = {
         &verb_add,     &verb_discover, &verb_doctor, &verb_list,   &verb_show, &verb_fetch,
-        &verb_history, &verb_watch,  &verb_remove, NULL,
+        &verb_history, &verb_watch,  &verb_remove, &verb_explain, NULL,
 };
 
 const Option common_options[] = {

@@ -23,7 +23,7 @@ typedef struct Verb {
         int (*run)(Cli *cli, const Arguments *arguments);
 } Verb;
 
-enum { MAX_OPERANDS = 4, MAX_GIVEN = 64 };
+enum { MAX_OPERANDS = 16, MAX_GIVEN = 64 };
 
 struct Arguments {
         const Verb *verb; /* NULL: none was named */
