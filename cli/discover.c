@@ -60,7 +60,7 @@ static const char *trust_of(json_object *candidate)
 static void print_candidates(Cli *cli, json_object *candidates)
 {
         static const char *const heads[] = { "SOURCE", "TRUST", "INCOMING", "OUTGOING", "USER" };
-        _cleanup_table_ Table table;
+        _cleanup_table_ Table table = {};
 
         if (value_length(candidates) == 0)
                 return;

@@ -33,6 +33,7 @@ struct Http {
         Dns *dns;
         sd_event *event;
         char *ca_file;
+        Tls *tls; /* NULL: libcurl reads the anchors itself */
         bool global;
 };
 
@@ -228,6 +229,27 @@ static Request *request_free(Request *request)
 }
 DEFINE_CLEANUP(Request, request_free);
 
+static CURLcode on_context(CURL *easy, void *ssl_context, void *userdata)
+{
+        tls_lend_trust(userdata, ssl_context);
+        return CURLE_OK;
+}
+
+static bool request_lend_trust(CURL *easy, Tls *tls)
+{
+        return curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_context) == CURLE_OK &&
+               curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, tls) == CURLE_OK;
+}
+
+static bool request_read_trust(CURL *easy, const Http *http)
+{
+        return !http->ca_file ||
+               (curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK &&
+                curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK);
+}
+
 static bool request_set_manners(Request *request, const Http *http, bool plain)
 {
         CURL *easy = request->easy;
@@ -247,9 +269,7 @@ static bool request_set_manners(Request *request, const Http *http, bool plain)
                curl_easy_setopt(easy, CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS, 250L) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_MAXFILESIZE, (long) LIMIT_DOCUMENT) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_USERAGENT, "waypost/" PACKAGE_VERSION) == CURLE_OK &&
-               (!http->ca_file ||
-                (curl_easy_setopt(easy, CURLOPT_CAINFO, http->ca_file) == CURLE_OK &&
-                 curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK));
+               (http->tls ? request_lend_trust(easy, http->tls) : request_read_trust(easy, http));
 }
 
 static bool request_set_callbacks(Request *request)
@@ -565,6 +585,11 @@ Http *http_free(Http *http)
         free(http->ca_file);
         free(http);
         return NULL;
+}
+
+void http_share_trust(Http *http, Tls *tls)
+{
+        http->tls = tls;
 }
 
 int http_new(Http **ret, Dns *dns, const char *ca_file)

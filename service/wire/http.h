@@ -6,6 +6,7 @@
 
 #include "wire/address.h"
 #include "wire/dns.h"
+#include "wire/tls.h"
 
 typedef struct Http Http;
 
@@ -19,6 +20,8 @@ typedef struct HttpResponse {
 
 /* @ca_file NULL: the system's. @dns is borrowed and must outlive it. */
 int http_new(Http **ret, Dns *dns, const char *ca_file);
+/* From now on @tls (borrowed, outlives it) has the trust anchors: reading them anew costs each request more than a near server does. */
+void http_share_trust(Http *http, Tls *tls);
 Http *http_free(Http *http);
 DEFINE_CLEANUP(Http, http_free);
 

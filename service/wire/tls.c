@@ -183,6 +183,11 @@ Tls *tls_free(Tls *tls)
         return NULL;
 }
 
+void tls_lend_trust(const Tls *tls, void *ssl_context)
+{
+        SSL_CTX_set1_cert_store(ssl_context, SSL_CTX_get_cert_store(tls->context));
+}
+
 /* OpenSSL's own defaults obey OPENSSL_CONF; the file that is named here is the one it would take without. Only the
  * first initialisation of the process counts. */
 static void tls_init_library(void)

@@ -16,5 +16,7 @@ typedef struct TlsRequest {
 /* @ca_file NULL: the system's trust store. TLS 1.2 at least, security level 2, no common name fallback, no
  * environment variables obeyed. Returns 0, -ENOMEM, -ENOENT or -EBADMSG (@ca_file cannot be read). */
 int tls_new(Tls **ret, const char *ca_file);
+/* For another library's SSL_CTX: it trusts what @tls trusts, without reading a hundred anchors again. */
+void tls_lend_trust(const Tls *tls, void *ssl_context);
 Tls *tls_free(Tls *tls);
 DEFINE_CLEANUP(Tls, tls_free);

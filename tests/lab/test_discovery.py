@@ -69,7 +69,7 @@ ZONES = {
     'forged-srv.test': [*MX, '_pop3s._tcp SRV 0 1 995 odd.example.test.', '_submissions._tcp SRV 0 1 465 odd.example.test.'],
     'forged-mx.test': ['@ MX 10 mx.evil.test.'],
     'evil.test': [*web('autoconfig')],
-    'bad-tls.test': [*MX, f'autoconfig A {NET4}{BAD["self-signed"]}', *a('mail', BAD['wrong-name'])],
+    'bad-tls.test': [*MX, *web('autoconfig'), *web('ua-auto-config'), *a('mail', BAD['wrong-name'])],
     'redirected.test': autoconfig_zone(),
     'unsafe.test': autoconfig_zone(*a('in', ODD), *a('out', ODD)),
     'self.test': [*MX, '_pop3s._tcp SRV 0 1 995 mail', '_submissions._tcp SRV 0 1 465 mail', *a('mail', BAD['self-signed'])],
@@ -247,6 +247,13 @@ def test_issuer(client):
 def test_user_forms(client):
     incoming = search(client, 'tim@web.de')['Candidates'][0]['incoming']
     assert (incoming['host'], incoming['user']) == ('pop3.web.de', 'tim')
+
+
+def test_certificate_of_the_web_server(client, lab):
+    """A document from a host whose certificate has another name is not read."""
+    forged(lab, 'bad-tls.test', FOREIGN)
+    setup = search(client, 'alice@bad-tls.test')
+    assert 'certificate' in sources(setup)['autoconfig'] and not any(c['source'] == 'autoconfig' for c in setup['Candidates'])
 
 
 # -- rank and time
@@ -467,7 +474,7 @@ ATTACKS = {
     'forged-srv.test': ('server-approval', None),
     'forged-mx.test': ('server-approval', lambda lab: forged(lab, 'evil.test', FOREIGN)),
     'plain.test': ('server-approval', plain_web),
-    'bad-tls.test': (None, None),
+    'bad-tls.test': (None, lambda lab: forged(lab, 'bad-tls.test', FOREIGN)),
     'redirected.test': (None, lambda lab: forged(lab, 'redirected.test', lambda h: (
         301, {'Location': 'http://autoconfig.plain.test/mail/config-v1.1.xml'}, b''))),
     'unsafe.test': (None, lambda lab: forged(lab, 'unsafe.test', FOREIGN.replace('SSL', 'plain').replace('STARTTLS', 'plain'))),
