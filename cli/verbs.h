@@ -4,5 +4,5 @@
 
 #include "cli/verb.h"
 
-extern const Verb verb_add, verb_discover, verb_doctor, verb_list, verb_show, verb_fetch, verb_history, verb_watch,
-        verb_remove, verb_explain;
+extern const Verb verb_add, verb_discover, verb_doctor, verb_list, verb_show, verb_fetch,
+        verb_history, verb_watch, verb_remove, verb_explain;

@@ -15,7 +15,8 @@
 #include "probe/explain.h"
 
 /* What came to the contract after its first version, and what this build can do. Names stay. */
-static const char *const features[] = { "pop3", "smtp", "maildir", "verification-mail", "explain", NULL };
+static const char *const features[] = { "pop3",    "smtp", "maildir", "verification-mail",
+                                        "explain", NULL };
 
 DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
 

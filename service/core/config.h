@@ -26,11 +26,14 @@ typedef struct Config {
         /* [verification] */
         uint64_t verification_timeout_usec; /* until "not arrived"; default 3 min */
         /* [discovery] */
-        bool table, pacc, autoconfig, srv, mx, certificate, guess; /* sources that are on; default all */
-        bool http;                   /* autoconfig over plain HTTP; default off */
-        char *ispdb;                 /* base URL, https, ends in '/'; NULL (empty): off */
-        char *providers_directory, *autoconfig_directory, *replies_directory; /* the administrator's */
-        uint64_t searches_per_minute; /* of one uid; default 30, or as many as setups-per-uid allows at once */
+        bool table, pacc, autoconfig, srv, mx, certificate,
+                guess; /* sources that are on; default all */
+        bool http;     /* autoconfig over plain HTTP; default off */
+        char *ispdb;   /* base URL, https, ends in '/'; NULL (empty): off */
+        char *providers_directory, *autoconfig_directory,
+                *replies_directory; /* the administrator's */
+        uint64_t
+                searches_per_minute; /* of one uid; default 30, or as many as setups-per-uid allows at once */
         bool user;                   /* waypostd --user; not from a file */
 } Config;
 
