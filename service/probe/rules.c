@@ -221,6 +221,8 @@ static int literal_read(Rules *rules, const char *text, Literal literal)
 
         if (!gap)
                 return literal_part(rules, text, strlen(text), literal);
+        if (strstr(gap + 1, " ~ ")) /* one gap is enough */
+                return -EINVAL;
         if (rules->n_halves + 1 >= HALVES)
                 return -ENOBUFS;
         literal.half = (uint16_t) ++rules->n_halves;

@@ -108,6 +108,7 @@ static void test_refused(void **state)
                 "{\"rules\": [1]}",
                 "{\"concepts\": {\"a b\": []}}",
                 "{\"concepts\": {\"a\": [\"one two three four five\"]}}",
+                "{\"concepts\": {\"a\": [\"one ~ two ~ three\"]}}",
                 "{\"concepts\": {\"a\": [\"\"]}}",
                 "{\"concepts\": {\"a\": [\"...\"]}}",
                 "{\"concepts\": {\"a\": \"b\"}}",
