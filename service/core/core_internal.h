@@ -49,8 +49,8 @@ size_t core_count_accounts(Core *core, uid_t uid);
 /* The account that has the same (uid, protocol, host, user), or NULL. */
 Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
 void core_wake_janitor(Core *core);
-/* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Returns 1 when it may go on, 0 when
- * there were too many in this minute, -ENOMEM. */
+/* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Not
+ * counted: root, and whoever runs the service for himself. Returns 1 when it may go on, 0 when there were too many in this minute, -ENOMEM. */
 int core_search_allowed(Core *core, uid_t uid);
 
 /* --- refused logins: the ledger's rule, for setup and fetch alike ----------------------------------------- */
