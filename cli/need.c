@@ -102,9 +102,21 @@ static void print_certificate(Cli *cli, json_object *need)
                 output_note(cli, "  problem      %s\n", value_item(errors, i));
 }
 
+/* What to know before the first failure; the pages stand in the sentences. Else the page alone. */
+static void print_hints(Cli *cli, json_object *need)
+{
+        json_object *hints = value_list(need, KEY_HINTS);
+        const char *url = value_text(need, KEY_HINT_URL);
+
+        for (size_t i = 0; i < value_length(hints); i++)
+                output_note(cli, "  %s\n", value_item(hints, i));
+        if (url && value_length(hints) == 0)
+                output_note(cli, "  See %s\n", url);
+}
+
 static void print_password(Cli *cli, json_object *need)
 {
-        const char *user = value_text(need, KEY_USER), *url = value_text(need, KEY_HINT_URL);
+        const char *user = value_text(need, KEY_USER);
         bool app = strcmp(value_text_or(need, KEY_SECRET_KIND, ""), "app-password") == 0;
 
         output_note(cli, "\nNeeded: %s%s%s%s. Give it by --password-file=FILE.\n",
@@ -113,8 +125,7 @@ static void print_password(Cli *cli, json_object *need)
                     user ? " of " : "", user ?: "",
                     strcmp(value_text_or(need, KEY_SIDE, ""), KEY_OUTGOING) == 0 ? " for sending"
                                                                                  : "");
-        if (url)
-                output_note(cli, "  See %s\n", url);
+        print_hints(cli, need);
 }
 
 void need_print(Cli *cli, json_object *need)
@@ -152,13 +163,11 @@ void need_print(Cli *cli, json_object *need)
 int need_ask_password(Cli *cli, json_object *setup, json_object *need, bool optional, Secret **ret)
 {
         const char *user = value_text(need, KEY_USER) ?: value_text_or(setup, "address", "you"),
-                   *host = value_text(need, KEY_HOST) ?: value_item(value_list(need, KEY_HOSTS), 0),
-                   *url = value_text(need, KEY_HINT_URL);
+                   *host = value_text(need, KEY_HOST) ?: value_item(value_list(need, KEY_HOSTS), 0);
         bool app = strcmp(value_text_or(need, KEY_SECRET_KIND, ""), "app-password") == 0;
         _cleanup_free_ char *prompt = NULL;
 
-        if (url)
-                output_note(cli, "See %s\n", url);
+        print_hints(cli, need);
         if (asprintf(&prompt, "%s for %s%s%s%s:", app ? "App password" : "Password", user,
                      *host ? " at " : "", host,
                      optional ? " (Enter alone: go on without)" : "") < 0)

@@ -14,8 +14,8 @@
 #include "dbus/names.h"
 
 const Verb *const verbs[] = {
-        &verb_add,     &verb_discover, &verb_doctor, &verb_list,    &verb_show, &verb_fetch,
-        &verb_history, &verb_watch,    &verb_remove, &verb_explain, NULL,
+        &verb_add,     &verb_discover, &verb_doctor, &verb_list,   &verb_show, &verb_fetch,
+        &verb_history, &verb_watch,  &verb_remove, &verb_explain, NULL,
 };
 
 const Option common_options[] = {

@@ -534,7 +534,7 @@ def test_help_and_version():
         return done.stdout
     top = out('--help')
     verbs = re.findall(r'^  ([a-z]+) ', top, re.M)
-    assert verbs == 'add doctor list show fetch history watch remove'.split()
+    assert verbs == 'add discover doctor list show fetch history watch remove explain'.split()
     for verb in verbs:
         text = out(verb, '--help')
         assert text.startswith(f'Usage: waypost {verb}') and '  130  interrupted' in text

@@ -15,7 +15,7 @@ import pytest
 
 import wplab.lab
 from wplab.bus import Bus
-from wplab.client import BusError, Connection, endpoint
+from wplab.client import BusError, Connection, Peer
 from wplab.lab import BAD, MAIL, NET4, ODD, SMTP, WEB, Lab, host_lines
 from wplab.servers import autoconfig
 
@@ -375,11 +375,15 @@ def test_disclosure(client, lab):
 
 
 def test_rate_limit(lab, build):
-    with Bus(build, lab=lab, config={'discovery': {'searches-per-minute': 3}}) as bus, Connection(bus) as client:
+    with Bus(build, lab=lab, config={'discovery': {'searches-per-minute': 3}}) as bus, Peer(bus, 65534) as client:
         for _ in range(3):
             search(client, 'a@gmail.com').cancel()
         with pytest.raises(BusError, match='QuotaExceeded'):
             search(client, 'a@gmail.com')
+        with pytest.raises(BusError, match='QuotaExceeded'):
+            client.manager('Probe', 'sqa{sv}', 'pop.example.test', 995, {})
+        with Peer(bus, 1) as other:
+            search(other, 'a@gmail.com')
 
 
 # -- documents that are wrong, big, or meant to hurt
