@@ -796,9 +796,6 @@ static int fetch_conclude(Fetch *f)
         a->record.failures = cause ? a->record.failures + 1 : 0;
         if (!cause)
                 a->record.last_success_usec = f->run.ended_usec;
-        a->record.poll_minimum_usec = MAX(a->record.poll_minimum_usec,
-                                          session_login_delay(&f->session));
-        dict_clear(&a->run);
         account_set_cause(a, cause);
         if (r == 0)
                 r = store_run_end(f->core->store, &a->record, &f->run,
