@@ -14,8 +14,8 @@
 #include "dbus/names.h"
 
 const Verb *const verbs[] = {
-        &verb_add,     &verb_discover, &verb_doctor, &verb_list,   &verb_show, &verb_fetch,
-        &verb_history, &verb_watch,  &verb_remove, &verb_explain, NULL,
+        &verb_add,     &verb_discover, &verb_doctor, &verb_list,    &verb_show, &verb_fetch,
+        &verb_history, &verb_watch,    &verb_remove, &verb_explain, NULL,
 };
 
 const Option common_options[] = {
@@ -298,7 +298,7 @@ void help_print(Cli *cli, const Verb *verb)
                      "Set up mail accounts, find out why mail does not flow, and see it fetched.\n\n"
                      "Commands:");
                 for (size_t i = 0; verbs[i]; i++)
-                        printf("  %-8s%-20s  %s\n", verbs[i]->name, verbs[i]->operands,
+                        printf("  %-9s%-20s  %s\n", verbs[i]->name, verbs[i]->operands,
                                verbs[i]->summary);
                 puts("\nAn ACCOUNT is named by its address or the beginning of its id. "
                      "\"waypost COMMAND --help\"\ntells the options of a command.\n\nOptions:");
