@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 
 import pytest
 
@@ -109,18 +110,18 @@ class Site:
         pid = self.start()
         with Strace(self.lab, pid, [call], self.trace, kill_at=n) as strace:
             try:
-                over = action()
+                over, end = action(), time.monotonic() + 60
                 while not strace.ended() and not over():
                     self.c.pump(0.05)
+                    assert time.monotonic() < end, 'neither killed nor over'
             except BusError as error:
                 assert error.name == 'org.freedesktop.DBus.Error.NoReply', error
                 until(strace.ended, 'the kill')
-            if not strace.ended():
-                strace.detach()
-                self.bus.kill_service()
-                return False
+            killed = strace.ended()
+        if not killed:
+            self.bus.kill_service()
         self.gone()
-        return True
+        return killed
 
     def fetch_action(self):
         """To be handed to killed_at() and traced(): asks for a fetch; what it returns tells whether it is over."""
@@ -483,7 +484,7 @@ def test_reset_in_message(lab, bus):
     site.fill([m for m in mailbox.messages(40, large_one=False) if m[0] in ('dots', 'nul')] + [('large', large)])
     expected = collections.Counter(digest(m.data) for m in read_mailbox(lab, user, 'frankpw'))
     lab.nft('table inet slow { chain out { type filter hook output priority 0; tcp sport 995 '
-            'limit rate over 8 mbytes/second burst 4 mbytes drop; }; }')
+            'limit rate over 2 mbytes/second burst 2 mbytes drop; }; }')
     try:
         over = site.fetch_action()
         site.c.wait(lambda: site.account['Run'].get('bytes', 0) > 1 << 20, what='the large message')

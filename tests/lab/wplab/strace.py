@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 
-from .run import CLEAN_ENV
+from .run import CLEAN_ENV, alive
 
 UNFINISHED = re.compile(r'^(\d+) +(\w+)\((.*) <unfinished \.\.\.>$')
 RESUMED = re.compile(r'^(\d+) +<\.\.\. (\w+) resumed>(.*)$')
@@ -28,7 +28,7 @@ class Strace:
             argv += ['-e', f'inject={",".join(calls)}:signal=SIGKILL:when={kill_at}']
         elif paths:
             argv.append('-yy')
-        self.out = out
+        self.pid, self.out = pid, out
         # In the service's network: what a socket is connected to is asked of the kernel there.
         self.process = subprocess.Popen(lab.client.enter(argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         text=True, env=CLEAN_ENV)
@@ -37,13 +37,18 @@ class Strace:
             raise RuntimeError('strace: ' + line + self.process.stderr.read())
 
     def ended(self):
-        """Whether the traced process has ended."""
-        return self.process.poll() is not None
+        """Whether the traced process has ended, or is dying."""
+        return self.process.poll() is not None or not alive(self.pid)
 
     def detach(self):
-        if self.process.poll() is None:
+        """strace sometimes waits for ever for a thread of a process that it has killed: it gets a moment, then goes as well."""
+        if self.process.poll() is None and alive(self.pid):
             self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.process.stderr.close()
 
     def __enter__(self):
