@@ -243,11 +243,11 @@ static int run(Cli *cli, const Arguments *arguments)
 
 static const Option options[] = {
         { "protocol", 0, "NAME", "pop3, imap, smtp, oauth, tls, dns or tcp" },
-        { "phase", 0, "NAME", "The command or step that it answered: greeting, login, rcpt ..." },
+        { "phase", 0, "NAME", "The step that it answered: greeting, login, rcpt ..." },
         { "provider", 0, "ID", "Whose server it was, gmail for instance" },
         { "host", 0, "HOST", "Its name, instead" },
         { "succeeded", 0, "PHASES", "What went well before: \"tls login\"" },
-        { "jsonl", 0, "FILE", "Many: one JSON object for each line of FILE (- is standard input)" },
+        { "jsonl", 0, "FILE", "Many: a JSON object for each line of FILE (-: standard input)" },
         {},
 };
 
