@@ -46,7 +46,16 @@ def statuses(setup):
 
 
 def mails(lab, user):
-    """The raw mails in a mailbox of the lab."""
+    """The raw mails in a mailbox of the lab; Dovecot may rename one while we read: then once more from the start."""
+    for _ in range(20):
+        try:
+            return read_mails(lab, user)
+        except FileNotFoundError:
+            time.sleep(0.05)
+    return read_mails(lab, user)
+
+
+def read_mails(lab, user):
     found = []
     for folder in ('new', 'cur'):
         path = os.path.join(lab.maildir(user), folder)
