@@ -159,48 +159,6 @@ size_t core_count_accounts(Core *core, uid_t uid)
         return n;
 }
 
-/* --- the ledger ---------------------------------------------------------------------------------------------------- */
-
-int core_login_allowed(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret)
-{
-        uint8_t mark[SHA256_LEN];
-        int r;
-
-        r = vault_mark(core->vault, uid, endpoint->host, endpoint->user, secret, mark);
-        if (r < 0)
-                return r;
-        r = store_refused_logins(core->store, mark);
-        return r < 0 ? r : r < LIMIT_REFUSED_LOGINS;
-}
-
-/* Only an answer that judged the sign-in counts: a locked mailbox, a full server or a lost line did not look at the password. */
-static bool finding_refuses(const Finding *finding)
-{
-        const Cause *cause = cause_find(finding->cause);
-
-        return finding->status == STEP_FAILED && finding->cause &&
-               text_starts_nocase(finding->cause, "auth.") &&
-               (!cause || cause->class != CAUSE_TEMPORARY) &&
-               !text_equal(finding->cause, "auth.mechanism-unsupported");
-}
-
-int core_login_note(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret,
-                    const Finding *finding)
-{
-        uint8_t mark[SHA256_LEN];
-        int r;
-
-        r = vault_mark(core->vault, uid, endpoint->host, endpoint->user, secret, mark);
-        if (r < 0)
-                return r;
-        if (finding_refuses(finding))
-                return store_refused_login_add(core->store, mark);
-        /* The usual case costs no write: nothing was noted before. */
-        if (finding->status != STEP_FAILED && store_refused_logins(core->store, mark) > 0)
-                return store_refused_login_clear(core->store, mark);
-        return 0;
-}
-
 /* --- the janitor --------------------------------------------------------------------------------------------------- */
 
 void core_wake_janitor(Core *core)

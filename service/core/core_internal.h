@@ -8,6 +8,7 @@
 #include "core/maildir.h"
 #include "core/setup.h"
 #include "probe/provider.h"
+#include "probe/session.h"
 #include "proto/verification.h"
 
 typedef struct Scheduler Scheduler;
@@ -24,6 +25,8 @@ struct Core {
         Providers *providers;      /* the table of providers, the administrator's first */
         struct Searches *searches; /* of each uid in the last minute */
         size_t n_searches;
+        struct SignIn *sign_ins;   /* under way */
+        FiberQueue sign_in_queue;  /* one of them has ended */
         Pool *disk; /* fsync, renames, removal */
         Scheduler *scheduler;
         Account **accounts;
@@ -53,13 +56,14 @@ void core_wake_janitor(Core *core);
  * counted: root, and whoever runs the service for himself. Returns 1 when it may go on, 0 when there were too many in this minute, -ENOMEM. */
 int core_search_allowed(Core *core, uid_t uid);
 
-/* --- refused logins: the ledger's rule, for setup and fetch alike ----------------------------------------- */
+/* --- signing in (sign_in.c) -------------------------------------------------------------------------------- */
 
-/* May this secret still be tried there? Returns 1 yes, 0 no, negative errno. */
-int core_login_allowed(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret);
-/* Notes the login's finding: a refusal that judged the secret counts, a success clears. Suspends. */
-int core_login_note(Core *core, uid_t uid, const Endpoint *endpoint, const Secret *secret,
-                    const Finding *finding);
+/* One login on an open @session, with the ledger around it: a secret that was refused too often is not sent (@ret tells), a refusal
+ * that judged the secret counts, a success clears. Returns 0 with @ret filled, negative errno. Suspends. */
+int core_sign_in(Core *core, uid_t uid, Session *session, const Secret *secret, Finding *ret);
+/* The same from the first step on: resolves, connects, secures. */
+int core_open_and_sign_in(Core *core, uid_t uid, Session *session, const Secret *secret,
+                          Finding *ret);
 
 /* --- setup (setup.c) --------------------------------------------------------------------------------------- */
 

@@ -679,7 +679,6 @@ static int fetch_sign_in(Fetch *f)
 {
         Account *a = f->account;
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        StepId step;
         int r;
 
         r = account_secret(a, SIDE_INCOMING, &secret);
@@ -689,25 +688,14 @@ static int fetch_sign_in(Fetch *f)
                 f->finding.cause = "local.secret-unavailable";
                 return 0;
         }
-        r = session_open(&f->session, &f->finding, &step);
-        if (r < 0 || f->finding.status == STEP_FAILED)
-                return r;
-        finding_clear(&f->finding);
-        r = core_login_allowed(f->core, a->record.uid, &a->record.incoming, secret);
+        r = core_open_and_sign_in(f->core, a->record.uid, &f->session, secret, &f->finding);
         if (r < 0)
                 return r;
-        if (r == 0) {
-                f->finding.status = STEP_FAILED;
-                f->finding.cause = "auth.bad-credentials";
-                return 0;
-        }
-        r = session_login(&f->session, secret, &f->finding);
-        a->last_login_usec = clock_now();
+        if (f->session.logged_in)
+                a->last_login_usec = clock_now();
         a->record.poll_minimum_usec = MAX(a->record.poll_minimum_usec,
                                           session_login_delay(&f->session));
-        return r < 0 ? r
-                     : core_login_note(f->core, a->record.uid, &a->record.incoming, secret,
-                                       &f->finding);
+        return 0;
 }
 
 static int fetch_list(Fetch *f)

@@ -762,38 +762,6 @@ static int side_wait_for_incoming(SetupSide *s)
                setup_step_stands(setup, STEP_INCOMING_LOGIN);
 }
 
-static int login_refused_before(Finding *finding, const Endpoint *e)
-{
-        int r;
-
-        finding->status = STEP_FAILED;
-        finding->cause = "auth.bad-credentials";
-        r = dict_set_text(&finding->evidence, KEY_HOST, e->host);
-        if (r == 0)
-                r = dict_set_text(&finding->evidence, KEY_USER, e->user);
-        return r < 0 ? r
-                     : dict_set_text(
-                               &finding->evidence, KEY_REASON,
-                               "this password was refused twice there already and is not tried again");
-}
-
-/* The login itself, with the ledger around it. */
-static int side_try_login(SetupSide *s, Secret *secret, Finding *finding)
-{
-        Setup *setup = s->setup;
-        int r;
-
-        r = core_login_allowed(setup->core, setup->uid, &s->endpoint, secret);
-        if (r < 0)
-                return r;
-        if (r == 0)
-                return login_refused_before(finding, &s->endpoint);
-        r = session_login(&s->session, secret, finding);
-        if (r < 0)
-                return r;
-        return core_login_note(setup->core, setup->uid, &s->endpoint, secret, finding);
-}
-
 static int side_login(SetupSide *s)
 {
         Setup *setup = s->setup;
@@ -833,7 +801,7 @@ static int side_login(SetupSide *s)
                 }
         }
         secret = secret_ref(setup_secret(setup, s->side));
-        r = side_try_login(s, secret, &finding);
+        r = core_sign_in(setup->core, setup->uid, &s->session, secret, &finding);
         if (r < 0)
                 return r;
         setup_step_end(setup, step, &finding);

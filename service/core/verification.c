@@ -205,29 +205,13 @@ static int verification_prepare(Verification *v)
         return 0;
 }
 
-/* Dials and signs in for one side, with the ledger. Returns 1 when signed in, 0 when not (@finding tells), negative errno. */
+/* Dials and signs in for one side. Returns 1 when signed in, 0 when not (@finding tells), negative errno. */
 static int verification_sign_in(Setup *setup, Session *session, Finding *finding)
 {
-        SetupSide *s = &setup->sides[session->side];
         _cleanup_(secret_unrefp) Secret *secret = secret_ref(setup_secret(setup, session->side));
-        StepId step;
         int r;
 
-        r = session_open(session, finding, &step);
-        if (r < 0 || finding->status == STEP_FAILED)
-                return r;
-        finding_clear(finding);
-        r = core_login_allowed(setup->core, setup->uid, &s->endpoint, secret);
-        if (r < 0)
-                return r;
-        if (r == 0) {
-                finding->status = STEP_FAILED;
-                finding->cause = "auth.bad-credentials";
-                return 0;
-        }
-        r = session_login(session, secret, finding);
-        if (r == 0)
-                r = core_login_note(setup->core, setup->uid, &s->endpoint, secret, finding);
+        r = core_open_and_sign_in(setup->core, setup->uid, session, secret, finding);
         return r < 0 ? r : finding->status != STEP_FAILED;
 }
 
