@@ -309,7 +309,7 @@ def test_cancel_at_each_step(lab, build):
         for step, setup in held.items():
             if step.endswith(('login', 'mailbox', 'sender')):
                 setup.wait_need('password')
-                setup.set_password('secret')
+                setup.set_password(f'secret of {step}')  # the same one would wait for its turn
             setup.wait_step(step, 'running')
         # ... and the three states in which a setup waits for its user.
         held['password'] = client.start_setup('alice@example.test')
