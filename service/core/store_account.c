@@ -32,7 +32,7 @@
 /* A word that this program does not know was written by none: the file is damaged. */
 static int endpoint_read(sqlite3_stmt *statement, int column, Endpoint *to)
 {
-        static const Protocol protocols[] = { PROTOCOL_POP3, PROTOCOL_SMTP };
+        static const Protocol protocols[] = { PROTOCOL_POP3, PROTOCOL_SMTP, PROTOCOL_IMAP };
         const char *protocol = column_text(statement, column);
         const char *security = column_text(statement, column + 3);
         bool known = false;

@@ -41,6 +41,8 @@ const char *protocol_name(Protocol protocol)
                 return "pop3";
         case PROTOCOL_SMTP:
                 return "smtp";
+        case PROTOCOL_IMAP:
+                return "imap";
         }
         return NULL;
 }
@@ -95,6 +97,8 @@ uint16_t protocol_default_port(Protocol protocol, Security security)
                 return security == SECURITY_TLS ? 995 : 110; /* RFC 8314 section 7.3, RFC 1939 */
         case PROTOCOL_SMTP:
                 return security == SECURITY_TLS ? 465 : 587; /* RFC 8314 section 7.3, RFC 6409 */
+        case PROTOCOL_IMAP:
+                return security == SECURITY_TLS ? 993 : 143; /* RFC 8314 section 7.3, RFC 9051 */
         }
         return 0;
 }

@@ -6,7 +6,7 @@
 #include "base/util.h"
 
 typedef enum Side { SIDE_INCOMING, SIDE_OUTGOING } Side;
-typedef enum Protocol { PROTOCOL_POP3, PROTOCOL_SMTP } Protocol;
+typedef enum Protocol { PROTOCOL_POP3, PROTOCOL_SMTP, PROTOCOL_IMAP } Protocol;
 typedef enum Security { SECURITY_TLS, SECURITY_STARTTLS, SECURITY_NONE } Security;
 
 typedef struct Endpoint {
@@ -23,7 +23,7 @@ void endpoint_deinit(Endpoint *endpoint);
 int endpoint_copy(Endpoint *to, const Endpoint *from);
 /* Same protocol, host, port and security. */
 bool endpoint_same(const Endpoint *a, const Endpoint *b);
-/* "pop3", "smtp"; "tls", "starttls", "none"; "incoming", "outgoing". */
+/* "pop3", "smtp", "imap"; "tls", "starttls", "none"; "incoming", "outgoing". */
 const char *protocol_name(Protocol protocol);
 const char *security_name(Security security);
 const char *side_name(Side side);

@@ -57,6 +57,8 @@ static bool speaker_is(Speaker speaker, Protocol protocol)
                 return speaker == SPEAKER_POP3;
         case PROTOCOL_SMTP:
                 return speaker == SPEAKER_SMTP;
+        case PROTOCOL_IMAP:
+                return speaker == SPEAKER_IMAP;
         }
         return false;
 }

@@ -188,6 +188,10 @@ static unsigned place_of(Phase phase)
                 return PLACE_MAILBOX | PLACE_UIDL;
         case PHASE_STAT:
         case PHASE_LIST:
+        case PHASE_ID:
+        case PHASE_SELECT:
+        case PHASE_SEARCH:
+        case PHASE_IDLE:
         case PHASE_TOP:
         case PHASE_RETRIEVE:
         case PHASE_DELETE:

@@ -88,6 +88,8 @@ static int session_greet(Session *session, Outcome *no)
                 return session->smtp ? 0
                                      : smtp_open(&session->smtp, TAKE(session->stream),
                                                  session->transcript, session_label(session), no);
+        case PROTOCOL_IMAP:
+                break;
         }
         return -EINVAL;
 }

@@ -91,6 +91,14 @@ const char *phase_name(Phase phase)
                 return "data-end";
         case PHASE_RESET:
                 return "reset";
+        case PHASE_ID:
+                return "id";
+        case PHASE_SELECT:
+                return "select";
+        case PHASE_SEARCH:
+                return "search";
+        case PHASE_IDLE:
+                return "idle";
         case PHASE_HTTP:
                 return "http";
         }

@@ -47,6 +47,10 @@ typedef enum Phase {
         PHASE_DATA,     /* DATA itself and the message */
         PHASE_DATA_END, /* the reply after the final dot: a timeout here means unknown, not failed */
         PHASE_RESET,
+        PHASE_ID, /* IMAP from here on, with LOGIN, LIST, RETRIEVE, DELETE, QUIT from above */
+        PHASE_SELECT,
+        PHASE_SEARCH,
+        PHASE_IDLE,
         PHASE_HTTP,
 } Phase;
 

@@ -84,6 +84,9 @@ static void endpoint_names(void **state)
         assert_int_equal(security_from_name(NULL, &security), -EINVAL);
         assert_string_equal(protocol_name(PROTOCOL_POP3), "pop3");
         assert_string_equal(protocol_name(PROTOCOL_SMTP), "smtp");
+        assert_string_equal(protocol_name(PROTOCOL_IMAP), "imap");
+        assert_int_equal(protocol_default_port(PROTOCOL_IMAP, SECURITY_TLS), 993);
+        assert_int_equal(protocol_default_port(PROTOCOL_IMAP, SECURITY_STARTTLS), 143);
         assert_string_equal(side_name(SIDE_INCOMING), "incoming");
         assert_string_equal(side_name(SIDE_OUTGOING), "outgoing");
         assert_int_equal(protocol_default_port(PROTOCOL_POP3, SECURITY_TLS), 995);
