@@ -23,6 +23,9 @@
 #define ERROR_NOT_FOUND ERROR_PREFIX "NotFound"
 #define ERROR_FAILED ERROR_PREFIX "Failed" /* our own fault: disk, memory */
 
+/* What polkit is asked about. */
+#define ACTION_ADMIN_VIEW BUS_NAME ".admin-view"
+
 /* Setup.State */
 #define SETUP_RUNNING "running"
 #define SETUP_WAITING "waiting"

@@ -39,7 +39,8 @@ enum {
         LIMIT_ACCOUNTS_PER_UID = 16,
         LIMIT_SETUPS_PER_UID = 4,
         LIMIT_WATCHERS_PER_UID = 32,
-        LIMIT_WAITS_PER_UID = 64,       /* pending Wait() calls */
+        LIMIT_WAITS_PER_UID = 64,       /* pending Wait() calls; other calls under way */
+        LIMIT_POLKIT_PER_UID = 8,       /* questions to polkit */
         LIMIT_HISTORY = 200,            /* runs kept for each account */
         LIMIT_SEARCHES_PER_MINUTE = 30, /* discoveries of one uid */
         LIMIT_REFUSED_LOGINS = 2,       /* for one (uid, host, user, secret) */
@@ -57,5 +58,7 @@ enum {
 #define LIMIT_HTTPS_USEC (10 * USEC_PER_SEC)   /* one document, redirects included */
 #define LIMIT_DISCOVERY_USEC (20 * USEC_PER_SEC)
 #define LIMIT_SECRET_FD_USEC (5 * USEC_PER_SEC)
-#define LIMIT_SETUP_IDLE_USEC (60 * USEC_PER_MINUTE) /* without a call */
-#define LIMIT_SETUP_KEPT_USEC (5 * USEC_PER_MINUTE)  /* an ended setup stays readable */
+#define LIMIT_POLKIT_USEC (25 * USEC_PER_SEC)          /* its answer when nobody is asked */
+#define LIMIT_POLKIT_PERSON_USEC (5 * USEC_PER_MINUTE) /* somebody types a password */
+#define LIMIT_SETUP_IDLE_USEC (60 * USEC_PER_MINUTE)   /* without a call */
+#define LIMIT_SETUP_KEPT_USEC (5 * USEC_PER_MINUTE)    /* an ended setup stays readable */

@@ -35,6 +35,7 @@ static void on_left(void *userdata, const char *name)
         Setup *setup;
 
         waits_left(bus->waits, name);
+        calls_left(bus->calls, name);
         for (size_t i = 0; (setup = core_setup_at(bus->core, i)); i++)
                 if (!setup_detached(setup) && text_equal(setup_creator(setup), name)) {
                         int r = setup_cancel(setup);

@@ -20,6 +20,7 @@ typedef struct Bus {
         Calls *calls;
         sd_bus_slot *objects[8]; /* vtables, enumerators, object manager; ends with NULL */
         sd_bus_slot *name;
+        uint64_t n_questions; /* put to polkit so far */
         int (*ready)(void *userdata);
         void *userdata;
 } Bus;

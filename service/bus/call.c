@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "bus/call.h"
 #include "bus/errors.h"
 
@@ -67,6 +68,33 @@ static unsigned calls_count(const Calls *calls, uid_t uid)
         for (const Call *c = calls->first; c; c = c->next)
                 n += c->uid == uid;
         return n;
+}
+
+unsigned calls_asking(const Calls *calls, const Call *call)
+{
+        unsigned n = 0;
+
+        for (const Call *c = calls->first; c; c = c->next)
+                n += c != call && c->uid == call->uid && c->leaves_with_caller;
+        return n;
+}
+
+/* A cancelled fiber runs to its end in here, and the list may be another one afterwards: from its head again. */
+void calls_left(Calls *calls, const char *name)
+{
+        Call **at = &calls->first;
+
+        while (*at) {
+                Call *call = *at;
+
+                if (call->leaves_with_caller &&
+                    text_equal(sd_bus_message_get_sender(call->message), name)) {
+                        *at = call->next;
+                        call_free(call);
+                        at = &calls->first;
+                } else
+                        at = &call->next;
+        }
 }
 
 int call_start(sd_bus_message *m, int (*answer)(Call *call, sd_bus_error *error),

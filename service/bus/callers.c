@@ -22,7 +22,7 @@ typedef struct Caller {
         Callers *callers;
         char *name;
         uid_t uid;
-        bool known;
+        bool known, sees_all;
         sd_bus_slot *query;
         Held *first, *last;
         unsigned n_held;
@@ -293,15 +293,39 @@ bool callers_uid(const Callers *callers, const char *name, uid_t *ret)
         return true;
 }
 
-bool caller_may_see(uid_t uid, uid_t owner)
+static bool caller_may_see(const Caller *caller, uid_t owner)
 {
-        return uid == 0 || uid == owner;
+        return caller->known && (caller->uid == 0 || caller->uid == owner || caller->sees_all);
+}
+
+bool callers_may_see(const Callers *callers, const char *name, uid_t owner)
+{
+        const Caller *caller = callers_find(callers, name);
+
+        return caller && caller_may_see(caller, owner);
+}
+
+bool callers_see_all(const Callers *callers, const char *name)
+{
+        const Caller *caller = callers_find(callers, name);
+
+        return caller && caller->known && (caller->uid == 0 || caller->sees_all);
+}
+
+bool callers_grant(Callers *callers, const char *name)
+{
+        Caller *caller = callers_find(callers, name);
+
+        if (!caller || !caller->known || caller->sees_all)
+                return false;
+        caller->sees_all = true;
+        return true;
 }
 
 void callers_each_watcher(const Callers *callers, uid_t owner,
                           void (*each)(void *userdata, const char *name), void *userdata)
 {
         for (const Caller *c = callers->first; c; c = c->next)
-                if (c->known && caller_may_see(c->uid, owner))
+                if (caller_may_see(c, owner))
                         each(userdata, c->name);
 }

@@ -23,8 +23,12 @@ DEFINE_CLEANUP(Callers, callers_free);
 
 /* True and the uid when @name (may be NULL) is a known caller. */
 bool callers_uid(const Callers *callers, const char *name, uid_t *ret);
-/* Whether a caller of uid @uid may know of what belongs to @owner. */
-bool caller_may_see(uid_t uid, uid_t owner);
+/* Whether the connection @name may know of what belongs to @owner: it is his, root's, or one that was granted all. */
+bool callers_may_see(const Callers *callers, const char *name, uid_t owner);
+/* Whether it is root's or was granted all. */
+bool callers_see_all(const Callers *callers, const char *name);
+/* From now on, and until it leaves, the connection @name sees everything. False when it has left, or did so before. */
+bool callers_grant(Callers *callers, const char *name);
 /* Calls @each with every watcher that may see what belongs to @owner. */
 void callers_each_watcher(const Callers *callers, uid_t owner,
                           void (*each)(void *userdata, const char *name), void *userdata);

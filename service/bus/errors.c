@@ -47,6 +47,13 @@ int error_set(sd_bus_error *error, Trouble trouble, const char *detail)
         case TROUBLE_CALLER:
                 return error_say(error, SD_BUS_ERROR_ACCESS_DENIED,
                                  "The bus does not tell who is calling.", detail);
+        case TROUBLE_DENIED:
+                return error_say(error, SD_BUS_ERROR_ACCESS_DENIED, "This is not allowed.", detail);
+        case TROUBLE_INTERACTION:
+                return error_say(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                                 "Somebody has to authenticate, and the call does not allow to "
+                                 "ask.",
+                                 detail);
         }
         return sd_bus_error_set(error, ERROR_FAILED, NULL);
 }

@@ -18,6 +18,8 @@ typedef enum Trouble {
         TROUBLE_NOT_FOUND,
         TROUBLE_UNKNOWN_OBJECT, /* @detail is the path; the words are those of sd-bus itself */
         TROUBLE_CALLER,         /* the bus did not tell who calls */
+        TROUBLE_DENIED,         /* polkit, or its absence, says no */
+        TROUBLE_INTERACTION,    /* polkit would ask a person, but the caller did not allow that */
 } Trouble;
 
 /* @detail is printable or NULL. */

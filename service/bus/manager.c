@@ -2,9 +2,13 @@
 /* org.waypost.Waypost1.Manager, at the root: beginning a setup, and asking for what the service knows. */
 #include "base/log.h"
 #include "base/text.h"
+#include "bus/call.h"
+#include "bus/callers.h"
 #include "bus/errors.h"
 #include "bus/getter.h"
 #include "bus/objects.h"
+#include "bus/polkit.h"
+#include "bus/publish.h"
 #include "bus/setup.h"
 #include "bus/variant.h"
 #include "config.h"
@@ -15,8 +19,8 @@
 #include "probe/explain.h"
 
 /* What came to the contract after its first version, and what this build can do. Names stay. */
-static const char *const features[] = { "pop3",    "smtp", "maildir", "verification-mail",
-                                        "explain", NULL };
+static const char *const features[] = { "pop3",    "smtp",       "maildir", "verification-mail",
+                                        "explain", "admin-view", NULL };
 
 DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
 
@@ -101,12 +105,14 @@ static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 /* --- accounts ----------------------------------------------------------------------------------------------- */
 
-/* One's own first; root may mean anybody's. */
-static Account *account_visible(Bus *bus, uid_t uid, const char *address)
+/* One's own first; who sees all may mean anybody's. */
+static Account *account_visible(Bus *bus, const char *caller, uid_t uid, const char *address)
 {
         Account *found = core_account_by_address(bus->core, uid, address), *account;
 
-        for (size_t i = 0; uid == 0 && !found && (account = core_account_at(bus->core, i)); i++)
+        if (found || !callers_see_all(bus->callers, caller))
+                return found;
+        for (size_t i = 0; !found && (account = core_account_at(bus->core, i)); i++)
                 found = core_account_by_address(bus->core, account_record(account)->uid, address);
         return found;
 }
@@ -126,11 +132,45 @@ static int method_find_account(sd_bus_message *m, void *userdata, sd_bus_error *
         r = bus_caller(bus, m, &uid, error);
         if (r < 0)
                 return r;
-        account = account_visible(bus, uid, address);
+        account = account_visible(bus, sd_bus_message_get_sender(m), uid, address);
         if (!account)
                 return error_set(error, TROUBLE_NOT_FOUND, "No account has this address.");
         account_path(account, path);
         return sd_bus_reply_method_return(m, "o", path);
+}
+
+/* --- seeing everything ---------------------------------------------------------------------------------------- */
+
+/* The caller may have left while polkit thought: then there is nobody to grant anything to. */
+static int answer_admin_view(Call *call, sd_bus_error *error)
+{
+        const char *caller = sd_bus_message_get_sender(call->message);
+        Bus *bus = call->bus;
+        uid_t uid;
+        int r;
+
+        r = polkit_ask(call, ACTION_ADMIN_VIEW, NULL, error);
+        if (r < 0)
+                return r;
+        r = bus_caller(bus, call->message, &uid, error);
+        if (r < 0)
+                return r;
+        if (callers_grant(bus->callers, caller)) {
+                log_notice("user %u was granted the view of all accounts", (unsigned) uid);
+                publish_introduce(bus->publish, caller, uid);
+        }
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+/* A service of one user has nothing that this user does not see. */
+static int method_request_admin_view(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        Bus *bus = userdata;
+
+        if (core_config(bus->core)->user ||
+            callers_see_all(bus->callers, sd_bus_message_get_sender(m)))
+                return sd_bus_reply_method_return(m, NULL);
+        return call_start(m, answer_admin_view, error);
 }
 
 /* --- causes ------------------------------------------------------------------------------------------------- */
@@ -272,6 +312,8 @@ const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("o", setup), method_probe, OPEN),
         SD_BUS_METHOD_WITH_ARGS("FindAccount", SD_BUS_ARGS("s", address),
                                 SD_BUS_RESULT("o", account), method_find_account, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("RequestAdminView", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
+                                method_request_admin_view, OPEN),
         SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("as", lines, "a{sv}", context),
                                 SD_BUS_RESULT("a{sv}", explanation), method_explain, OPEN),
         SD_BUS_METHOD_WITH_ARGS("DescribeCause", SD_BUS_ARGS("s", cause, "a{sv}", options),

@@ -66,25 +66,11 @@ const char *object_state(Core *core, const char *path)
         return account ? account_state_name(account_state(account)) : NULL;
 }
 
-bool object_owner(Core *core, const char *path, uid_t *ret)
-{
-        const Setup *setup = setup_at(core, path);
-        const Account *account = account_at(core, path);
-
-        if (setup)
-                *ret = setup_uid(setup);
-        else if (account)
-                *ret = account_record(account)->uid;
-        return setup || account;
-}
-
 static bool dispatched_may_see(Bus *bus, uid_t owner)
 {
         sd_bus_message *m = sd_bus_get_current_message(bus->sd);
-        uid_t uid;
 
-        return m && callers_uid(bus->callers, sd_bus_message_get_sender(m), &uid) &&
-               caller_may_see(uid, owner);
+        return m && callers_may_see(bus->callers, sd_bus_message_get_sender(m), owner);
 }
 
 int setup_find(sd_bus *sd, const char *path, const char *interface, void *userdata,

@@ -19,8 +19,6 @@ const char *path_id(const char *path, const char *prefix);
 
 /* The State of the object at @path; NULL when there is none. */
 const char *object_state(Core *core, const char *path);
-/* Who owns it. Returns false when there is none. */
-bool object_owner(Core *core, const char *path, uid_t *ret);
 
 /* sd-bus's callbacks; @userdata is the Bus. */
 int setup_find(sd_bus *sd, const char *path, const char *interface, void *userdata,

@@ -303,13 +303,38 @@ static void send_own(Signal *signal, const char *member,
         signal_send(signal, owner);
 }
 
-static void send_interfaces(Signal *signal, bool added, uid_t owner)
+static void signal_interfaces(Signal *signal, bool added)
 {
         signal->from = PATH_ROOT;
         signal->interface = "org.freedesktop.DBus.ObjectManager";
         signal->member = added ? "InterfacesAdded" : "InterfacesRemoved";
         signal->fill = added ? fill_interfaces_added : fill_interfaces_removed;
+}
+
+static void send_interfaces(Signal *signal, bool added, uid_t owner)
+{
+        signal_interfaces(signal, added);
         signal_send(signal, owner);
+}
+
+static void introduce(Signal signal, const char *name)
+{
+        signal_interfaces(&signal, true);
+        on_watcher(&signal, name);
+}
+
+void publish_introduce(Publish *publish, const char *name, uid_t uid)
+{
+        Core *core = publish->bus->core;
+        Account *account;
+        Setup *setup;
+
+        for (size_t i = 0; (account = core_account_at(core, i)); i++)
+                if (account_record(account)->uid != uid)
+                        introduce(account_signal(publish, account), name);
+        for (size_t i = 0; (setup = core_setup_at(core, i)); i++)
+                if (setup_uid(setup) != uid)
+                        introduce(setup_signal(publish, setup), name);
 }
 
 /* --- gathered changes ---------------------------------------------------------------------------------------- */

@@ -9,5 +9,8 @@ int publish_new(Publish **ret, Bus *bus);
 Publish *publish_free(Publish *publish);
 DEFINE_CLEANUP(Publish, publish_free);
 
+/* Tells the connection @name, which sees everything from now on, of all that is @uid's not: an object manager of its library then knows
+ * as much as if it had asked anew. */
+void publish_introduce(Publish *publish, const char *name, uid_t uid);
 /* The observer that does it. */
 void publish_observer(Publish *publish, Observer *ret);

@@ -201,7 +201,10 @@ static int answer_set_password_fd(Call *call, sd_bus_error *error)
         r = sd_bus_message_read_basic(call->message, 'h', &fd);
         if (r < 0)
                 return error_fault(error, r, "reading an argument");
+        /* What a caller who has died had written so far is no password. */
+        call->leaves_with_caller = sd_bus_message_get_expect_reply(call->message) > 0;
         r = secret_read_fd(fd, &secret, error);
+        call->leaves_with_caller = false;
         if (r < 0)
                 return r;
         setup = core_setup(call->bus->core, call->id);

@@ -81,10 +81,10 @@ class Caller:
     def __init__(self):
         self.signals = []
 
-    def call(self, path, interface, method, signature='', *args, timeout=30, destination=NAME):
-        """Calls and returns the reply's values: None, the one value, or a tuple. Raises BusError."""
+    def call(self, path, interface, method, signature='', *args, timeout=30, destination=NAME, interactive=False):
+        """Calls and returns the reply's values: None, the one value, or a tuple. Raises BusError. @interactive: polkit may ask."""
         body = GLib.Variant(f'({signature})', args)
-        reply = self.transact(destination, path, interface, method, body, timeout)
+        reply = self.transact(destination, path, interface, method, body, timeout, interactive)
         values = reply.unpack()
         return None if not values else values[0] if len(values) == 1 else values
 
@@ -142,10 +142,10 @@ class Connection(Caller):
     def on_signal(self, _connection, _sender, path, interface, member, body):
         self.signals.append(Signal.of(path, interface, member, body))
 
-    def transact(self, destination, path, interface, method, body, timeout):
+    def transact(self, destination, path, interface, method, body, timeout, interactive=False):
+        flags = Gio.DBusCallFlags.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else Gio.DBusCallFlags.NONE
         try:
-            return self.gio.call_sync(destination, path, interface, method, body, None, Gio.DBusCallFlags.NONE,
-                                      int(timeout * 1000))
+            return self.gio.call_sync(destination, path, interface, method, body, None, flags, int(timeout * 1000))
         except GLib.Error as error:
             raise BusError(Gio.DBusError.get_remote_error(error) or 'local', error.message) from None
 
@@ -217,10 +217,19 @@ class Peer(Caller):
             raise BusError(*answer['error'])
         return answer
 
-    def transact(self, destination, path, interface, method, body, timeout):
+    def transact(self, destination, path, interface, method, body, timeout, interactive=False):
         answer = self.ask(do='call', destination=destination, path=path, interface=interface, method=method,
-                          body=body.print_(True), timeout=timeout)
+                          body=body.print_(True), timeout=timeout, interactive=interactive)
         return GLib.Variant.parse(None, answer['reply'])
+
+    def begin(self, path, interface, method, signature='', *args, interactive=False, timeout=120):
+        """Calls without waiting for the answer, which collect() fetches. Returns the call's number."""
+        return self.ask(do='begin', path=path, interface=interface, method=method, interactive=interactive, timeout=timeout,
+                        body=GLib.Variant(f'({signature})', args).print_(True))['number']
+
+    def collect(self, number):
+        values = GLib.Variant.parse(None, self.ask(do='collect', number=number)['reply']).unpack()
+        return None if not values else values[0] if len(values) == 1 else values
 
     def watch_all(self):
         self.ask(do='watch')
@@ -231,6 +240,11 @@ class Peer(Caller):
         before = len(self.signals)
         self.ask(do='pump', seconds=seconds)
         return len(self.signals) > before
+
+    def kill(self):
+        """Gone without a word, in the middle of whatever it does."""
+        self.process.kill()
+        self.close()
 
     def close(self):
         self.process.stdin.close()
@@ -352,20 +366,50 @@ class Account(Object):
         self.call('Remove')
 
 
+def begin(connection, ask, results):
+    number = ask['number'] = len(results)
+    results.append(None)
+
+    def on_reply(gio, task):
+        try:
+            results[number] = gio.call_finish(task)
+        except GLib.Error as error:
+            results[number] = BusError(Gio.DBusError.get_remote_error(error) or 'local', error.message)
+    flags = Gio.DBusCallFlags.ALLOW_INTERACTIVE_AUTHORIZATION if ask['interactive'] else Gio.DBusCallFlags.NONE
+    connection.context.push_thread_default()
+    connection.gio.call(NAME, ask['path'], ask['interface'], ask['method'], GLib.Variant.parse(None, ask['body']), None, flags,
+                        int(ask['timeout'] * 1000), None, on_reply)
+    connection.context.pop_thread_default()
+    connection.gio.flush_sync(None)
+    return number
+
+
+def collect(connection, number, results):
+    while results[number] is None:
+        connection.context.iteration(True)
+    if isinstance(results[number], BusError):
+        raise results[number]
+    return results[number].print_(True)
+
+
 def peer_main(address, uid, gid):
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
     connection = Connection(address)
-    sent = 0
+    sent, results = 0, []
     for line in sys.stdin:
         ask, answer = json.loads(line), {}
         try:
             if ask['do'] == 'call':
                 body = GLib.Variant.parse(None, ask['body'])
                 reply = connection.transact(ask['destination'], ask['path'], ask['interface'], ask['method'], body,
-                                            ask['timeout'])
+                                            ask['timeout'], ask['interactive'])
                 answer['reply'] = reply.print_(True)
+            elif ask['do'] == 'begin':
+                answer['number'] = begin(connection, ask, results)
+            elif ask['do'] == 'collect':
+                answer['reply'] = collect(connection, ask['number'], results)
             elif ask['do'] == 'watch':
                 connection.watch_all()
             elif ask['do'] == 'pump':
