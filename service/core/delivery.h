@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Messages on their way from a server to where the account's mail goes, in the order that loses and doubles nothing
+ * (docs/architecture.md, "the life of a run"). Knows nothing of a protocol: it is told rows and octets, and tells which rows are
+ * there for good. Two fibers work at the same time: the caller's writes messages as fast as a server sends them, the committer
+ * makes batches of them durable and moves them to their place. After a negative result a delivery is good for nothing but
+ * delivery_unsettled() and being freed; what it had delivered stays so. */
+#pragma once
+
+#include "core/maildir.h"
+#include "core/store.h"
+
+typedef struct Account Account;
+typedef struct Delivery Delivery;
+
+typedef struct Delivered {
+        uint64_t row, size;
+        uint32_t tag; /* the caller's, of delivery_begin() */
+} Delivered;
+
+/* These are delivered for good: the server may be told to delete them. On the committer's fiber; does not suspend. A negative value
+ * ends the delivery. */
+typedef int (*DeliveryEnd)(void *userdata, const Delivered *messages, size_t n, uint64_t bytes);
+
+/* Opens the place of @account's mail; nothing is written yet. */
+int delivery_open(Delivery **ret, Account *account, DeliveryEnd end, void *userdata);
+/* Cancels what is under way. */
+Delivery *delivery_free(Delivery *delivery);
+DEFINE_CLEANUP(Delivery, delivery_free);
+/* Once, first: what a crash left. @staged (sorted) are the rows whose delivery was certain to come; everything else that was
+ * half-written is removed. Suspends. */
+int delivery_recover(Delivery *delivery, const uint64_t *staged, size_t n_staged);
+
+/* One message after the other; its @row is reserved in the store. All may suspend. */
+int delivery_begin(Delivery *delivery, uint64_t row, uint32_t tag);
+int delivery_write(Delivery *delivery, const char *data, size_t len);
+/* The message is complete. It is delivered with its batch. */
+int delivery_end(Delivery *delivery);
+/* The message will not be complete: what there is of it is removed. Fine when none is under way. */
+void delivery_abandon(Delivery *delivery);
+/* Waits until all messages that ended are delivered. Suspends. */
+int delivery_flush(Delivery *delivery);
+
+/* The row is of no more use (its message is gone from the server): removed with the next commit. */
+int delivery_drop(Delivery *delivery, uint64_t row);
+/* What the next commit has to carry, for store_run_end(); borrowed until the next call of this delivery. */
+typedef struct Unsettled {
+        const uint64_t *done, *dropped;
+        size_t n_done, n_dropped;
+} Unsettled;
+Unsettled delivery_unsettled(const Delivery *delivery);
