@@ -20,12 +20,35 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what is long, without calling it skipped."""
-    if not os.environ.get('WAYPOST_LONG'):
-        out = [item for item in items if item.get_closest_marker('long')]
-        if out:
-            config.hook.pytest_deselected(items=out)
-            items[:] = [item for item in items if not item.get_closest_marker('long')]
+    """Leaves out what is long, without calling it skipped; and, where a run is taken up again, what has passed in it."""
+    done = passed_before()
+    out = [item for item in items
+           if item.nodeid in done or not os.environ.get('WAYPOST_LONG') and item.get_closest_marker('long')]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in set(out)]
+
+
+def passed_before():
+    """WAYPOST_RESUME names a file of the tests that have passed, one a line: they are not run again, and new ones join them."""
+    try:
+        with open(os.environ.get('WAYPOST_RESUME') or os.devnull) as f:
+            return set(f.read().splitlines())
+    except FileNotFoundError:
+        return set()
+
+
+passing = {}            # test -> outcomes of set-up, call, tear-down
+
+
+def pytest_runtest_logreport(report):
+    path = os.environ.get('WAYPOST_RESUME')
+    if not path or os.environ.get('PYTEST_XDIST_WORKER'):
+        return
+    passing.setdefault(report.nodeid, []).append(report.passed)
+    if report.when == 'teardown' and all(passing.pop(report.nodeid)):
+        with open(path, 'a') as f:
+            f.write(report.nodeid + '\n')
 
 
 @pytest.fixture(autouse=True)

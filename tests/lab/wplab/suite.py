@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """scripts/test after the build: runs every suite, counts single tests, ends with the line that sums them up."""
 import glob
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from .run import CLEAN_ENV, PROJECT
 
 SANITIZED, RELEASE = os.path.join(PROJECT, 'build-san'), os.path.join(PROJECT, 'build')
 EXCUSE = '../shared'
+WORKERS = 3             # files of tests/lab at the same time: they wait more than they work
 TAP = re.compile(r'^(ok|not ok)\b ?-?(.*)$', re.M)
 CMOCKA = re.compile(r'^\[ *(OK|FAILED|SKIPPED) *\] (\S+)$', re.M)
 
@@ -101,17 +103,39 @@ def form():
     return count
 
 
+def resume_file():
+    """Where a long run notes what has passed, so that it can be run in pieces: a file for each state of the sources."""
+    digest = hashlib.sha256()
+    for top in ('service', 'cli', 'dbus', 'data', 'tests', 'scripts', 'systemd', 'meson.build'):
+        for folder, folders, files in os.walk(os.path.join(PROJECT, top)) if '.' not in top else [(PROJECT, [], [top])]:
+            folders[:] = sorted(f for f in folders if f != '__pycache__')
+            for name in sorted(files):
+                path = os.path.join(folder, name)
+                digest.update(os.path.relpath(path, PROJECT).encode() + b'\0')
+                with open(path, 'rb') as f:
+                    digest.update(hashlib.file_digest(f, 'sha256').digest())
+    return os.path.join(SANITIZED, f'long-passed-{digest.hexdigest()[:16]}')
+
+
 def lab(long):
     count = Count()
+    earlier = []
     with tempfile.TemporaryDirectory(prefix='waypost-test-') as folder:
         report = os.path.join(folder, 'report.xml')
         env = {**CLEAN_ENV, 'WAYPOST_BUILD': SANITIZED, 'PYTHONDONTWRITEBYTECODE': '1', 'TMPDIR': folder,
                'HOME': os.environ.get('HOME', '/root')}
         if long:
             env['WAYPOST_LONG'] = '1'
+            env['WAYPOST_RESUME'] = resume_file()
+            if os.path.exists(env['WAYPOST_RESUME']):
+                with open(env['WAYPOST_RESUME']) as f:
+                    earlier = sorted(set(f.read().splitlines()))
+                print(f'lab: {len(earlier)} tests have passed in earlier pieces of this run and are not repeated '
+                      f'(remove {os.path.relpath(env["WAYPOST_RESUME"], PROJECT)} to begin anew)', flush=True)
         process = subprocess.Popen(
             ['/usr/bin/python3', '-m', 'pytest', '-p', 'no:cacheprovider', '-q', '--no-header', '--tb=short', '-rs',
-             f'--rootdir={PROJECT}', f'--junitxml={report}', os.path.join(PROJECT, 'tests', 'lab')],
+             '-n', str(WORKERS), '--dist', 'loadfile', f'--rootdir={PROJECT}', f'--junitxml={report}',
+             os.path.join(PROJECT, 'tests', 'lab')],
             env=env, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         children[process] = signal.SIGINT   # pytest then takes its labs down itself
         out = []
@@ -136,7 +160,10 @@ def lab(long):
                 count.note(f'lab/{name}', 'skipped', f'{skip.get("message", "")} {skip.text or ""}')
             else:
                 count.note(f'lab/{name}', 'passed')
-        if not cases or (status and not count.failed):
+        for name in earlier:
+            count.note(f'lab/{os.path.basename(name)}', 'passed')
+        # 5: nothing was left to run.
+        if status and not count.failed and not (status == 5 and earlier) or not cases and not earlier:
             count.note('lab', 'failed', f'pytest exited {status}\n{out[-6000:]}')
     return count
 
