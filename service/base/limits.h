@@ -20,6 +20,10 @@ enum {
         LIMIT_TOKEN = 16 * 1024, /* octets of an access token */
         LIMIT_UIDL = 70,         /* RFC 1939 section 7 */
         LIMIT_LIST = 2000000,    /* entries of LIST or UIDL, streamed */
+        LIMIT_RESPONSE = 256 * 1024, /* octets of one IMAP response, message content not counted */
+        LIMIT_UNTAGGED = 20000,  /* IMAP responses nobody asked for, before the one that was */
+        LIMIT_FOLDERS = 1000,    /* folders of an account that are looked at */
+        LIMIT_FOLDER = 500,      /* octets of a folder's name */
         LIMIT_ADDRESSES = 16,    /* addresses of one host that are tried */
         LIMIT_DNS_RECORDS = 64,  /* records kept of one answer */
         LIMIT_CERT_NAMES = 64,   /* subject alternative names kept */
