@@ -84,6 +84,9 @@
 #define KEY_CAPABILITIES "capabilities" /* as */
 #define KEY_METHOD "method"
 #define KEY_METHODS "methods"         /* as */
+#define KEY_REFUSALS "refusals"       /* t: how often the server said no to this secret just now */
+#define KEY_SASL_STATUS "sasl-status" /* what a server says of a token: "invalid_token", "401" */
+#define KEY_SASL_ERROR "sasl-error"   /* and all of its words */
 #define KEY_MESSAGES "messages"       /* t */
 #define KEY_OCTETS "octets"           /* t */
 #define KEY_LOGIN_DELAY "login-delay" /* t: seconds */

@@ -11,6 +11,7 @@
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
+#include "proto/sasl.h"
 
 /* After so long a silence a server may have closed: the session is dialled anew before the password goes out. */
 #define REDIAL_USEC (10 * USEC_PER_SEC)
@@ -698,6 +699,14 @@ static int password_hints(const Candidate *c, Dict *details)
         return dict_set_list(details, KEY_HINTS, hints);
 }
 
+/* The provider is known to take no password, or the server offers no way to say one. */
+static bool password_is_useless(const SetupSide *s)
+{
+        return (s->candidate && s->candidate->oauth_only) ||
+               sasl_takes_token(dict_text(&side_finding(s, STEP_INCOMING_SERVICE)->evidence,
+                                          KEY_METHOD));
+}
+
 /* No password opens this account: none is asked for, and none is tried. */
 static int password_useless(const SetupSide *s, Finding *finding)
 {
@@ -708,9 +717,9 @@ static int password_useless(const SetupSide *s, Finding *finding)
         r = dict_set_text(&finding->evidence, KEY_HOST, s->endpoint.host);
         if (r == 0)
                 r = dict_set_text(&finding->evidence, KEY_USER, s->endpoint.user);
-        if (r == 0)
-                r = dict_set_text(&finding->evidence, KEY_SOURCE,
-                                  source_name(s->candidate->source));
+        if (r < 0 || !s->candidate)
+                return r;
+        r = dict_set_text(&finding->evidence, KEY_SOURCE, source_name(s->candidate->source));
         return r < 0 ? r
                      : dict_set_text(&finding->evidence, KEY_OAUTH_ISSUER,
                                      s->candidate->oauth_issuer);
@@ -781,7 +790,7 @@ static int side_login(SetupSide *s)
         setup_step_begin(setup, step);
         if (s->trust == TRUST_NONE && !s->approved)
                 r = ask_server_approval(s, step, NULL);
-        if (r == 0 && s->candidate && s->candidate->oauth_only) {
+        if (r == 0 && password_is_useless(s)) {
                 r = password_useless(s, &finding);
                 if (r == 0)
                         setup_step_end(setup, step, &finding);

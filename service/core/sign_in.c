@@ -14,6 +14,7 @@
 typedef struct SignIn SignIn;
 struct SignIn {
         uint8_t mark[SHA256_LEN];
+        int tries; /* how often the server may say no while it is under way */
         SignIn *next;
 };
 
@@ -22,7 +23,7 @@ static int sign_ins_under_way(const Core *core, const uint8_t *mark)
         int n = 0;
 
         for (const SignIn *s = core->sign_ins; s; s = s->next)
-                n += memcmp(s->mark, mark, SHA256_LEN) == 0;
+                n += memcmp(s->mark, mark, SHA256_LEN) == 0 ? s->tries : 0;
         return n;
 }
 
@@ -40,7 +41,7 @@ static void sign_in_end(Core *core, SignIn *sign_in)
 /* Returns 1 with @sign_in entered, 0 when the secret has been refused too often, negative errno. Suspends while others try the same secret. */
 static int sign_in_begin(Core *core, SignIn *sign_in)
 {
-        int refused, r;
+        int refused, left, r;
 
         for (;;) {
                 refused = store_refused_logins(core->store, sign_in->mark);
@@ -48,12 +49,14 @@ static int sign_in_begin(Core *core, SignIn *sign_in)
                         return refused;
                 if (refused >= LIMIT_REFUSED_LOGINS)
                         return 0;
-                if (refused + sign_ins_under_way(core, sign_in->mark) < LIMIT_REFUSED_LOGINS)
+                left = LIMIT_REFUSED_LOGINS - refused - sign_ins_under_way(core, sign_in->mark);
+                if (left > 0)
                         break;
                 r = fiber_queue_wait(&core->sign_in_queue);
                 if (r < 0)
                         return r;
         }
+        sign_in->tries = MIN(sign_in->tries, left);
         sign_in->next = core->sign_ins;
         core->sign_ins = sign_in;
         return 1;
@@ -72,8 +75,14 @@ static bool finding_refuses(const Finding *finding)
 
 static int ledger_note(Core *core, const uint8_t *mark, const Finding *finding)
 {
-        if (finding_refuses(finding))
-                return store_refused_login_add(core->store, mark);
+        uint64_t refusals = finding_refuses(finding) ? dict_number(&finding->evidence, KEY_REFUSALS, 1)
+                                                     : 0;
+        int r = 0;
+
+        for (uint64_t i = 0; i < refusals && r == 0; i++)
+                r = store_refused_login_add(core->store, mark);
+        if (refusals > 0)
+                return r;
         /* The usual case costs no write: nothing was noted before. */
         if (finding->status != STEP_FAILED && store_refused_logins(core->store, mark) > 0)
                 return store_refused_login_clear(core->store, mark);
@@ -98,7 +107,7 @@ static int refused_before(Finding *finding, const Endpoint *endpoint)
 int core_sign_in(Core *core, uid_t uid, Session *session, const Secret *secret, Finding *ret)
 {
         const Endpoint *endpoint = session->endpoint;
-        SignIn sign_in = {};
+        SignIn sign_in = { .tries = session_may_try_twice(session) ? 2 : 1 };
         int r;
 
         r = vault_mark(core->vault, uid, endpoint->host, endpoint->user, secret, sign_in.mark);
@@ -108,6 +117,7 @@ int core_sign_in(Core *core, uid_t uid, Session *session, const Secret *secret, 
                 return r;
         if (r == 0)
                 return refused_before(ret, endpoint);
+        session->refusals_allowed = (unsigned) sign_in.tries;
         r = session_login(session, secret, ret);
         if (r == 0)
                 r = ledger_note(core, sign_in.mark, ret);

@@ -212,6 +212,36 @@ static const char *judge_reply(const Outcome *no, const JudgeContext *context)
         return reply_judge(&reply, no->status, no->code, no->text);
 }
 
+static bool cause_is(const char *cause, const char *const *list)
+{
+        for (; *list; list++)
+                if (text_equal(cause, *list))
+                        return true;
+        return false;
+}
+
+/* A login by token has no password that could be wrong: what a server says of credentials is said of the token. Access, limits and troubles of
+ * the server mean what they mean. */
+static const char *judge_token(const Outcome *no, const char *cause)
+{
+        static const char *const of_password[] = {
+                "auth.bad-credentials",      "auth.bad-credentials-or-disabled",
+                "auth.app-password-required", "auth.oauth-required",
+                "auth.username-format",      "auth.password-expired",
+                "auth.password-too-weak",    "auth.second-factor",
+                "server.temporary",          NULL,
+        };
+
+        if (!cause_is(cause, of_password))
+                return cause;
+        /* A server in trouble that says nothing of the token is left in trouble. */
+        if (text_equal(cause, "server.temporary") && !no->sasl_text[0])
+                return cause;
+        return text_equal(no->sasl, "403") || text_equal(no->sasl, "insufficient_scope")
+                       ? "oauth.consent-required"
+                       : "oauth.token-rejected";
+}
+
 const char *judge_outcome(const Outcome *no, const JudgeContext *context)
 {
         const char *cause;
@@ -244,7 +274,8 @@ const char *judge_outcome(const Outcome *no, const JudgeContext *context)
         case OUTCOME_NOT_OFFERED:
                 return judge_not_offered(no, context);
         case OUTCOME_REPLY:
-                return judge_reply(no, context);
+                cause = judge_reply(no, context);
+                return context->token && no->phase == PHASE_LOGIN ? judge_token(no, cause) : cause;
         case OUTCOME_HTTP:
         case OUTCOME_NONE:
                 return "server.temporary";
@@ -372,6 +403,10 @@ static int evidence_outcome(Dict *evidence, const Outcome *no)
                 r = dict_set_text(evidence, KEY_CODE, no->code);
         if (r == 0 && no->status)
                 r = dict_set_number(evidence, KEY_STATUS, no->status);
+        if (r == 0 && no->sasl[0])
+                r = dict_set_text(evidence, KEY_SASL_STATUS, no->sasl);
+        if (r == 0 && no->sasl_text[0])
+                r = dict_set_text(evidence, KEY_SASL_ERROR, no->sasl_text);
         if (r == 0 && no->first_len)
                 r = dict_set_bytes(evidence, KEY_FIRST_BYTES, no->first, no->first_len);
         if (r == 0 && !no->text[0])

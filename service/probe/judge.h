@@ -11,6 +11,7 @@ typedef struct JudgeContext {
         const Endpoint *endpoint;
         bool tls;
         bool logged_in;
+        bool token; /* the login is by an OAuth access token */
 } JudgeContext;
 
 /* A code of the catalogue (static); never NULL. */

@@ -21,7 +21,8 @@ static int session_fail(Session *session, Finding *ret, const Outcome *no)
 {
         JudgeContext context = { .endpoint = session->endpoint,
                                  .tls = session->tls_on,
-                                 .logged_in = session->logged_in };
+                                 .logged_in = session->logged_in,
+                                 .token = session->token };
 
         return finding_fail(ret, no, &context);
 }
@@ -150,40 +151,79 @@ int session_secure(Session *session, Finding *ret)
         return evidence_certificate(&ret->evidence, session->certificate);
 }
 
-static int evidence_pop3(const Session *session, Finding *ret)
-{
-        const Pop3Capabilities *c = pop3_capabilities(session->pop3);
-        const char *method = pop3_login_method(session->pop3);
-        int r;
+/* --- service and login -------------------------------------------------------------------------------------- */
 
-        r = dict_set_text(&ret->evidence, KEY_GREETING, pop3_greeting(session->pop3));
-        if (r == 0)
-                r = dict_set_list(&ret->evidence, KEY_CAPABILITIES, c->lines);
-        if (r == 0)
-                r = dict_set_text(&ret->evidence, KEY_METHOD, method);
-        if (r == 0 && !method) {
+static Login session_login_of(const Session *session, const Secret *secret)
+{
+        return (Login){
+                .user = session->endpoint->user,
+                .secret = secret,
+                .host = session->endpoint->host,
+                .port = session->endpoint->port,
+                .token = session->token,
+                .unlisted = session->unlisted,
+        };
+}
+
+static const char *session_method(const Session *session, const Login *login)
+{
+        return session->pop3 ? pop3_login_method(session->pop3, login)
+                             : smtp_login_method(session->smtp, login);
+}
+
+static char **session_mechanisms(const Session *session)
+{
+        return session->pop3 ? pop3_capabilities(session->pop3)->sasl
+                             : smtp_extensions(session->smtp)->auth;
+}
+
+/* Why there is no way to sign in here by what we have. */
+static const char *no_method_cause(const Session *session)
+{
+        Login other = session_login_of(session, NULL);
+
+        other.token = !session->token;
+        if (!session->token && session_method(session, &other))
+                return "auth.oauth-required";
+        return session->smtp && !session_mechanisms(session) ? "auth.not-offered"
+                                                             : "auth.mechanism-unsupported";
+}
+
+/* What can be done here with a password or, where passwords are not taken, with a token. */
+static int evidence_methods(const Session *session, Finding *ret)
+{
+        Login password = session_login_of(session, NULL), token = password;
+        const char *by_password, *by_token;
+        int r = 0;
+
+        password.token = false;
+        token.token = true;
+        by_password = session_method(session, &password);
+        by_token = session_method(session, &token);
+        r = dict_set_text(&ret->evidence, KEY_METHOD, by_password ? by_password : by_token);
+        if (r == 0 && by_password)
+                r = dict_add_to_list(&ret->evidence, KEY_METHODS, by_password);
+        if (r == 0 && by_token)
+                r = dict_add_to_list(&ret->evidence, KEY_METHODS, by_token);
+        if (r == 0 && !by_password && !by_token) {
                 ret->status = STEP_FAILED;
-                ret->cause = "auth.mechanism-unsupported";
+                ret->cause = no_method_cause(session);
         }
         return r;
 }
 
-static int evidence_smtp(const Session *session, Finding *ret)
+static int evidence_service(const Session *session, Finding *ret)
 {
-        const SmtpExtensions *x = smtp_extensions(session->smtp);
-        const char *method = smtp_login_method(session->smtp);
         int r;
 
-        r = dict_set_text(&ret->evidence, KEY_GREETING, smtp_greeting(session->smtp));
+        r = dict_set_text(&ret->evidence, KEY_GREETING,
+                          session->pop3 ? pop3_greeting(session->pop3)
+                                        : smtp_greeting(session->smtp));
         if (r == 0)
-                r = dict_set_list(&ret->evidence, KEY_CAPABILITIES, x->lines);
-        if (r == 0)
-                r = dict_set_text(&ret->evidence, KEY_METHOD, method);
-        if (r == 0 && !method) {
-                ret->status = STEP_FAILED;
-                ret->cause = x->auth ? "auth.mechanism-unsupported" : "auth.not-offered";
-        }
-        return r;
+                r = dict_set_list(&ret->evidence, KEY_CAPABILITIES,
+                                  session->pop3 ? pop3_capabilities(session->pop3)->lines
+                                                : smtp_extensions(session->smtp)->lines);
+        return r < 0 ? r : evidence_methods(session, ret);
 }
 
 int session_service(Session *session, Finding *ret)
@@ -208,38 +248,86 @@ int session_service(Session *session, Finding *ret)
         if (r > 0)
                 return session_fail(session, ret, &no);
         ret->status = STEP_PASSED;
-        return session->pop3 ? evidence_pop3(session, ret) : evidence_smtp(session, ret);
+        return evidence_service(session, ret);
+}
+
+/* The password cannot be said in this protocol: it cannot be the right one. */
+static int login_unsayable(Finding *ret)
+{
+        ret->status = STEP_FAILED;
+        ret->cause = "auth.bad-credentials";
+        return dict_set_text(&ret->evidence, KEY_REASON,
+                             "the user name or password has characters that cannot be sent");
+}
+
+/* Nothing was said: the server takes no such secret. */
+static int login_not_offered(const Session *session, Finding *ret)
+{
+        ret->status = STEP_FAILED;
+        ret->cause = no_method_cause(session);
+        return dict_set_list(&ret->evidence, KEY_CAPABILITIES, session_mechanisms(session));
+}
+
+/* A SCRAM that ends before the proof says that the server has nothing to compare it with; PLAIN may still be right. The first refusal is the
+ * one told when the second attempt finds the connection closed. */
+static int login_attempts(Session *session, Login *login, unsigned *refusals, Outcome *no)
+{
+        const char *method = session_method(session, login), *next;
+        _cleanup_outcome_ Outcome second = {};
+        int r;
+
+        r = session->pop3 ? pop3_login(session->pop3, login, no)
+                          : smtp_login(session->smtp, login, no);
+        *refusals = r == 1 && no->kind == OUTCOME_REPLY;
+        if (*refusals == 0 || !no->unjudged || session->refusals_allowed < 2)
+                return r;
+        login->after = method;
+        next = session_method(session, login);
+        if (!next)
+                return r;
+        r = session->pop3 ? pop3_login(session->pop3, login, &second)
+                          : smtp_login(session->smtp, login, &second);
+        if (r == 1 && second.kind != OUTCOME_REPLY)
+                return 1;
+        *refusals += r == 1;
+        return r == 1 ? (outcome_copy(no, &second) < 0 ? -ENOMEM : 1) : r;
+}
+
+bool session_may_try_twice(const Session *session)
+{
+        Login login = session_login_of(session, NULL);
+        const char *method = session_method(session, &login);
+
+        return method && text_starts_nocase(method, "SCRAM-");
 }
 
 int session_login(Session *session, const Secret *secret, Finding *ret)
 {
         _cleanup_outcome_ Outcome no = {};
         const Endpoint *e = session->endpoint;
+        Login login = session_login_of(session, secret);
+        unsigned refusals = 0;
         int r;
 
         r = dict_set_text(&ret->evidence, KEY_HOST, e->host);
         if (r == 0)
                 r = dict_set_text(&ret->evidence, KEY_USER, e->user);
+        if (r < 0)
+                return r;
+        if (!session_method(session, &login))
+                return login_not_offered(session, ret);
+        r = login_attempts(session, &login, &refusals, &no);
+        if (r == -EINVAL)
+                return login_unsayable(ret);
+        if (r < 0)
+                return r;
+        r = r > 0 ? session_fail(session, ret, &no) : 0;
         if (r == 0)
-                r = dict_set_text(&ret->evidence, KEY_METHOD,
-                                  session->pop3 ? pop3_login_method(session->pop3)
-                                                : smtp_login_method(session->smtp));
-        if (r < 0)
+                r = dict_set_text(&ret->evidence, KEY_METHOD, session_method(session, &login));
+        if (r == 0 && refusals > 0)
+                r = dict_set_number(&ret->evidence, KEY_REFUSALS, refusals);
+        if (r < 0 || ret->status == STEP_FAILED)
                 return r;
-        r = session->pop3 ? pop3_login(session->pop3, e->user, secret, false, &no)
-                          : smtp_login(session->smtp, e->user, secret, false, &no);
-        if (r == -EINVAL) {
-                /* The password cannot be said in this protocol: it cannot be the right one. */
-                ret->status = STEP_FAILED;
-                ret->cause = "auth.bad-credentials";
-                return dict_set_text(
-                        &ret->evidence, KEY_REASON,
-                        "the user name or password has characters that cannot be sent");
-        }
-        if (r < 0)
-                return r;
-        if (r > 0)
-                return session_fail(session, ret, &no);
         session->logged_in = true;
         ret->status = STEP_PASSED;
         return 0;

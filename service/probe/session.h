@@ -21,6 +21,10 @@ typedef struct Session {
         Tls *tls;
         unsigned policy;        /* AddressPolicy bits */
         Transcript *transcript; /* may be NULL; borrowed */
+        /* for the login */
+        bool token;                /* its secret is an OAuth access token, no password */
+        const char *unlisted;      /* a mechanism that this provider takes without offering it; borrowed, NULL none */
+        unsigned refusals_allowed; /* how often the server may say no to this secret; 0 counts as 1 */
         /* what has been reached so far, owned */
         DnsAddresses *addresses;
         Stream *stream; /* between port and greeting */
@@ -45,7 +49,9 @@ int session_connect(Session *session, Finding *ret);
 int session_secure(Session *session, Finding *ret);
 /* Greeting (when not read yet), capability, and whether one can sign in here at all. */
 int session_service(Session *session, Finding *ret);
-/* One login. */
+/* One login: one attempt, and a second by the next mechanism only where the first one ended before the server had looked at the secret and
+ * another refusal is allowed. The evidence says how many were refused ("refusals"). */
+bool session_may_try_twice(const Session *session);
 int session_login(Session *session, const Secret *secret, Finding *ret);
 /* POP3: STAT, and what CAPA says of keeping mail. */
 int session_mailbox(Session *session, Finding *ret);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "proto/sasl.h"
 #include "proto/unstuff.h"
 #include "talk/dialogue.h"
 #include "talk/pop3.h"
@@ -16,7 +15,6 @@ enum {
         WINDOW_RETRIEVE = 240, /* replies under way: a fast line with a long way needs that many */
         WINDOW_SMALL = 128,    /* the same where replies are small */
         CAPA_OCTETS = LIMIT_DOCUMENT,
-        CHALLENGES_MAX = 4,
 };
 
 struct Pop3 {
@@ -232,23 +230,33 @@ int pop3_start_tls(Pop3 *pop3, Tls *tls, const TlsRequest *request, Certificate 
 
 /* --- login -------------------------------------------------------------------------------------------------- */
 
-const char *pop3_login_method(const Pop3 *pop3)
+static bool is_user(const char *method)
 {
-        const Pop3Capabilities *capabilities = &pop3->capabilities;
-
-        if (list_contains_nocase(capabilities->sasl, "PLAIN"))
-                return "PLAIN";
-        return capabilities->user || !capabilities->known ? "USER" : NULL;
+        return text_equal(method, "USER");
 }
 
+/* USER and PASS are PLAIN in other words, and older than every mechanism. */
+const char *pop3_login_method(const Pop3 *pop3, const Login *login)
+{
+        const Pop3Capabilities *capabilities = &pop3->capabilities;
+        const char *method = login_choose(&pop3->dialogue, capabilities->sasl, login);
+
+        if ((method && !text_equal(method, "CRAM-MD5")) || login->token || is_user(login->after))
+                return method;
+        return capabilities->user || !capabilities->known ? "USER" : method;
+}
+
+/* RFC 5034 section 4: "+ " and a challenge. */
 static bool is_challenge(const char *line, size_t len)
 {
         return len >= 1 && line[0] == '+' && (len == 1 || line[1] == ' ');
 }
 
-/* The answer to AUTH: 0 for +OK, 1 with @no, 2 when the server asks (RFC 5034 section 4: "+ " and a challenge). */
-static int read_login_answer(Pop3 *pop3, Outcome *no)
+/* LoginWire's read, and the answer to PASS. */
+static int read_login_answer(void *userdata, const char **ret_challenge, size_t *ret_len,
+                             Outcome *no)
 {
+        Pop3 *pop3 = userdata;
         Pop3Reply reply;
         const char *line;
         size_t len;
@@ -257,8 +265,11 @@ static int read_login_answer(Pop3 *pop3, Outcome *no)
         r = dialogue_read_line(&pop3->dialogue, PHASE_LOGIN, &line, &len, no);
         if (r)
                 return r;
-        if (is_challenge(line, len))
+        if (is_challenge(line, len)) {
+                *ret_challenge = line + MIN(len, (size_t) 2);
+                *ret_len = len - MIN(len, (size_t) 2);
                 return 2;
+        }
         if (pop3_parse_reply(&reply, line, len) < 0)
                 return dialogue_garbage(&pop3->dialogue, no, PHASE_LOGIN, line, len);
         if (reply.ok)
@@ -266,50 +277,31 @@ static int read_login_answer(Pop3 *pop3, Outcome *no)
         return dialogue_end(&pop3->dialogue, reply_refused(pop3, &reply, PHASE_LOGIN, no));
 }
 
-/* RFC 5034 section 4. The response goes with the command where the line stays short enough; some servers ignore it there
- * and ask, then it is said again. Whoever asks still more is told that we give up. */
-static int login_plain(Pop3 *pop3, const char *user, const Secret *secret, Outcome *no)
+static int login_sasl(Pop3 *pop3, const Login *login, const char *method, Outcome *no)
 {
-        _cleanup_(sasl_freep) Sasl *sasl = NULL;
-        _cleanup_buffer_ Buffer response = BUFFER_SECRET(2 * LIMIT_TOKEN);
-        Dialogue *dialogue = &pop3->dialogue;
-        bool at_once;
-        int r;
+        /* A token never fits into a line of POP3, and some servers hang up on the attempt: two steps, always. */
+        const LoginWire wire = {
+                .service = "pop",
+                .command = "AUTH",
+                .line_max = login->token ? 0 : COMMAND_LINE_MAX,
+                .read = read_login_answer,
+                .userdata = pop3,
+        };
 
-        r = sasl_new(&sasl, "PLAIN", user, secret, "pop", stream_peer(dialogue->stream));
-        if (r < 0)
-                return r;
-        r = sasl_step(sasl, "", 0, &response);
-        if (r < 0)
-                return r;
-        at_once = strlen("AUTH PLAIN \r\n") + response.len <= COMMAND_LINE_MAX;
-        r = at_once ? dialogue_say_secret(dialogue, "AUTH PLAIN ", response.data)
-                    : dialogue_say(dialogue, NULL, "AUTH PLAIN");
-        if (r < 0)
-                return r;
-
-        FIBER_DEADLINE(LIMIT_COMMAND_USEC);
-        for (unsigned n = 0; n < CHALLENGES_MAX; n++) {
-                r = dialogue_flush(dialogue, PHASE_LOGIN, no);
-                if (r == 0)
-                        r = read_login_answer(pop3, no);
-                if (r != 2)
-                        return r;
-                r = n == 0 ? dialogue_say_secret(dialogue, "", response.data)
-                           : dialogue_say(dialogue, NULL, "*");
-                if (r < 0)
-                        return r;
-        }
-        return dialogue_garbage(&pop3->dialogue, no, PHASE_LOGIN, "+", 1);
+        return login_exchange(&pop3->dialogue, &wire, login, method, no);
 }
 
 static int login_user(Pop3 *pop3, const char *user, const Secret *secret, Outcome *no)
 {
         Dialogue *dialogue = &pop3->dialogue;
+        const char *challenge;
         Pop3Reply reply;
+        size_t len;
         int r;
 
-        r = dialogue_say(dialogue, NULL, "USER %s", user);
+        r = dialogue_hide(dialogue, secret);
+        if (r == 0)
+                r = dialogue_say(dialogue, NULL, "USER %s", user);
         if (r == 0)
                 r = ask(pop3, PHASE_USER, &reply, no);
         if (r)
@@ -321,31 +313,29 @@ static int login_user(Pop3 *pop3, const char *user, const Secret *secret, Outcom
         FIBER_DEADLINE(LIMIT_COMMAND_USEC);
         r = dialogue_flush(dialogue, PHASE_LOGIN, no);
         if (r == 0)
-                r = read_login_answer(pop3, no);
+                r = read_login_answer(pop3, &challenge, &len, no);
         return r == 2 ? dialogue_garbage(&pop3->dialogue, no, PHASE_LOGIN, "+", 1) : r;
 }
 
-int pop3_login(Pop3 *pop3, const char *user, const Secret *secret, bool allow_cleartext,
-               Outcome *no)
+int pop3_login(Pop3 *pop3, const Login *login, Outcome *no)
 {
-        const char *method = pop3_login_method(pop3);
-        bool plain = text_equal(method, "PLAIN");
+        const char *method = pop3_login_method(pop3, login);
         int r;
 
-        if (!stream_is_tls(pop3->dialogue.stream) && !allow_cleartext)
+        if (!stream_is_tls(pop3->dialogue.stream) && !login->allow_cleartext)
                 return -EPROTO;
         if (!method)
-                return dialogue_not_offered(no, PHASE_LOGIN, "AUTH PLAIN");
-        if (!login_user_is_plain(user) || (!plain && !login_secret_is_plain(secret)) ||
-            memchr(secret_data(secret), 0, secret_len(secret)))
+                return dialogue_not_offered(no, PHASE_LOGIN,
+                                            login->token ? "AUTH XOAUTH2" : "AUTH PLAIN");
+        if (!login_user_is_plain(login->user) ||
+            (is_user(method) && !login_secret_is_plain(login->secret)))
                 return -EINVAL;
         r = dialogue_begin(&pop3->dialogue, no);
         if (r < 0)
                 return r;
-        r = dialogue_hide(&pop3->dialogue, secret);
-        if (r < 0)
-                return r;
-        return plain ? login_plain(pop3, user, secret, no) : login_user(pop3, user, secret, no);
+        r = is_user(method) ? login_user(pop3, login->user, login->secret, no)
+                            : login_sasl(pop3, login, method, no);
+        return r == -EINVAL ? dialogue_end(&pop3->dialogue, r) : r;
 }
 
 /* --- the maildrop ------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "base/transcript.h"
 #include "proto/pop3.h"
+#include "talk/login.h"
 #include "wire/stream.h"
 
 typedef struct Pop3 Pop3;
@@ -32,14 +33,13 @@ const Pop3Capabilities *pop3_capabilities(const Pop3 *pop3);
 int pop3_start_tls(Pop3 *pop3, Tls *tls, const TlsRequest *request, Certificate **ret_certificate,
                    Outcome *no);
 
-/* The method that pop3_login() will use: "PLAIN" where SASL offers it, "USER" where USER is offered or nothing is known, NULL
- * when the server offers neither. */
-const char *pop3_login_method(const Pop3 *pop3);
-/* One login. NOT_OFFERED when there is no method; -EPROTO on a stream that is not under TLS unless @allow_cleartext;
+/* What pop3_login() will use: the best mechanism that SASL offers for this secret, "USER" where nothing better is there and USER is
+ * offered or nothing is known, NULL when there is none. */
+const char *pop3_login_method(const Pop3 *pop3, const Login *login);
+/* One login by that method. NOT_OFFERED when there is none; -EPROTO on a stream that is not under TLS unless allowed;
  * -EINVAL for a user or secret that the method cannot carry (control characters). A connection that is closed as the answer
  * to the password is CLOSED or RESET with phase LOGIN. */
-int pop3_login(Pop3 *pop3, const char *user, const Secret *secret, bool allow_cleartext,
-               Outcome *no);
+int pop3_login(Pop3 *pop3, const Login *login, Outcome *no);
 
 int pop3_stat(Pop3 *pop3, uint64_t *ret_messages, uint64_t *ret_octets, Outcome *no);
 /* Streams entries to @entry in the server's order; a negative value of it ends the session and is returned. Lines that are

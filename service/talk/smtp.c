@@ -3,15 +3,12 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "proto/sasl.h"
 #include "talk/dialogue.h"
 #include "talk/smtp.h"
 
 enum {
         REPLY_OCTETS = LIMIT_LINE, /* of one reply, all lines together */
-        INITIAL_RESPONSE_MAX =
-                400, /* longer ones go on a line of their own: old servers cut at 512 */
-        CHALLENGES_MAX = 5,
+        INITIAL_LINE_MAX = 420, /* what is longer goes on a line of its own: old servers cut at 512 */
         MESSAGE_MAX = 64 * 1024 * 1024,
 };
 
@@ -271,100 +268,53 @@ int smtp_start_tls(Smtp *smtp, Tls *tls, const TlsRequest *request, Certificate 
 
 /* --- login -------------------------------------------------------------------------------------------------- */
 
-const char *smtp_login_method(const Smtp *smtp)
+const char *smtp_login_method(const Smtp *smtp, const Login *login)
 {
-        if (list_contains_nocase(smtp->extensions.auth, "PLAIN"))
-                return "PLAIN";
-        return list_contains_nocase(smtp->extensions.auth, "LOGIN") ? "LOGIN" : NULL;
+        return login_choose(&smtp->dialogue, smtp->extensions.auth, login);
 }
 
-/* The answer to a challenge. Its text is not looked at: PLAIN has none and what LOGIN asks follows from the order, in
- * whatever words or language. A server that ignored the initial response asks for it; one that asks still more is
- * told that we give up (RFC 4954 section 4). */
-static int say_response(Smtp *smtp, Sasl *sasl, unsigned n, bool *done, Buffer *response)
+/* LoginWire's read. */
+static int read_login_answer(void *userdata, const char **ret_challenge, size_t *ret_len,
+                             Outcome *no)
 {
+        Smtp *smtp = userdata;
         int r;
 
-        if (*done && n > 0)
-                return dialogue_say(&smtp->dialogue, NULL, "*");
-        if (!*done) {
-                buffer_clear(response);
-                r = sasl_step(sasl, "", 0, response);
-                if (r < 0)
-                        return r;
-                *done = r == 1;
-        }
-        return dialogue_say_secret(&smtp->dialogue, "", response->data ? response->data : "");
-}
-
-/* RFC 4954 section 4: the initial response goes with the command where it is short. */
-static int say_auth(Smtp *smtp, Sasl *sasl, const char *method, bool *done, Buffer *response)
-{
-        _cleanup_free_ char *command = NULL;
-        int r;
-
-        if (!sasl_client_first(sasl))
-                return dialogue_say(&smtp->dialogue, NULL, "AUTH %s", method);
-        r = sasl_step(sasl, "", 0, response);
-        if (r < 0)
+        r = read_reply(smtp, PHASE_LOGIN, NULL, no);
+        if (r)
                 return r;
-        *done = r == 1;
-        if (response->len > INITIAL_RESPONSE_MAX)
-                return dialogue_say(&smtp->dialogue, NULL, "AUTH %s", method);
-        r = text_format(&command, "AUTH %s ", method);
-        return r < 0 ? r : dialogue_say_secret(&smtp->dialogue, command, response->data);
-}
-
-static int exchange(Smtp *smtp, Sasl *sasl, const char *method, Outcome *no)
-{
-        _cleanup_buffer_ Buffer response = BUFFER_SECRET(2 * LIMIT_TOKEN);
-        const Reply *reply = &smtp->reply;
-        bool done = false;
-        int r;
-
-        r = say_auth(smtp, sasl, method, &done, &response);
-        if (r < 0)
-                return r;
-        FIBER_DEADLINE(LIMIT_COMMAND_USEC);
-        for (unsigned n = 0; n < CHALLENGES_MAX; n++) {
-                r = dialogue_flush(&smtp->dialogue, PHASE_LOGIN, no);
-                if (r == 0)
-                        r = read_reply(smtp, PHASE_LOGIN, NULL, no);
-                if (r)
-                        return r;
-                if (reply->status != 334)
-                        return reply_is(smtp, 2) ? 0 : reply_refused(smtp, PHASE_LOGIN, no);
-                r = say_response(smtp, sasl, n, &done, &response);
-                if (r < 0)
-                        return r;
+        if (smtp->reply.status == 334) {
+                *ret_challenge = reply_text(&smtp->reply);
+                *ret_len = smtp->reply.text.len;
+                return 2;
         }
-        return dialogue_garbage(&smtp->dialogue, no, PHASE_LOGIN, reply_text(reply),
-                                reply->text.len);
+        return reply_is(smtp, 2) ? 0 : reply_refused(smtp, PHASE_LOGIN, no);
 }
 
-int smtp_login(Smtp *smtp, const char *user, const Secret *secret, bool allow_cleartext,
-               Outcome *no)
+int smtp_login(Smtp *smtp, const Login *login, Outcome *no)
 {
-        _cleanup_(sasl_freep) Sasl *sasl = NULL;
-        const char *method = smtp_login_method(smtp);
+        const char *method = smtp_login_method(smtp, login);
+        const LoginWire wire = {
+                .service = "smtp",
+                .command = "AUTH",
+                .line_max = INITIAL_LINE_MAX,
+                .read = read_login_answer,
+                .userdata = smtp,
+        };
         int r;
 
-        if (!stream_is_tls(smtp->dialogue.stream) && !allow_cleartext)
+        if (!stream_is_tls(smtp->dialogue.stream) && !login->allow_cleartext)
                 return -EPROTO;
         if (!method)
-                return dialogue_not_offered(no, PHASE_LOGIN, "AUTH PLAIN");
-        if (!login_user_is_plain(user))
+                return dialogue_not_offered(no, PHASE_LOGIN,
+                                            login->token ? "AUTH XOAUTH2" : "AUTH PLAIN");
+        if (!login_user_is_plain(login->user))
                 return -EINVAL;
-        r = sasl_new(&sasl, method, user, secret, "smtp", stream_peer(smtp->dialogue.stream));
-        if (r < 0)
-                return r;
         r = dialogue_begin(&smtp->dialogue, no);
         if (r < 0)
                 return r;
-        r = dialogue_hide(&smtp->dialogue, secret);
-        if (r < 0)
-                return r;
-        return end_if_possible(smtp, exchange(smtp, sasl, method, no), no);
+        r = login_exchange(&smtp->dialogue, &wire, login, method, no);
+        return r == -EINVAL ? dialogue_end(&smtp->dialogue, r) : end_if_possible(smtp, r, no);
 }
 
 /* --- mail transactions -------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "base/secret.h"
 #include "base/transcript.h"
 #include "proto/smtp.h"
+#include "talk/login.h"
 #include "wire/stream.h"
 
 typedef struct Smtp Smtp;
@@ -24,10 +25,10 @@ const SmtpExtensions *smtp_extensions(const Smtp *smtp);
 /* STARTTLS, handshake, EHLO again; NOT_OFFERED, REPLY with phase STARTTLS, INJECTED, HANDSHAKE, CERTIFICATE. */
 int smtp_start_tls(Smtp *smtp, Tls *tls, const TlsRequest *request, Certificate **ret_certificate,
                    Outcome *no);
-/* "PLAIN", "LOGIN" or NULL: what smtp_login() will use. */
-const char *smtp_login_method(const Smtp *smtp);
-int smtp_login(Smtp *smtp, const char *user, const Secret *secret, bool allow_cleartext,
-               Outcome *no);
+/* The best mechanism on offer for this secret, NULL when there is none: what smtp_login() will use. */
+const char *smtp_login_method(const Smtp *smtp, const Login *login);
+/* One login by that method. NOT_OFFERED, -EPROTO, -EINVAL as pop3_login(). */
+int smtp_login(Smtp *smtp, const Login *login, Outcome *no);
 /* MAIL, RCPT, RSET: may this sender send to itself? Nothing is sent. no->phase tells which was refused. */
 int smtp_check_sender(Smtp *smtp, const char *from, const char *to, Outcome *no);
 /* Sends one message: lines end in LF or CRLF in @message and go out as CRLF, dots stuffed. -EINVAL for bare CR or NUL.

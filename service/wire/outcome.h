@@ -85,6 +85,9 @@ typedef struct Outcome {
         char code[48];   /* POP3 response code without brackets, SMTP enhanced code; "" none */
         char text[LIMIT_REPLY_TEXT +
                   1];            /* the server's own words, printable; lines joined by " / " */
+        char sasl[32];           /* the status of a token that the server dislikes; "" none */
+        char sasl_text[384];     /* and all that it said about it, printable */
+        bool unjudged;           /* a login ended before the server knew enough to judge the secret */
         unsigned char first[64]; /* the first octets that came instead of what was expected */
         size_t first_len;
         DialReport dial;

@@ -481,6 +481,16 @@ bool stream_is_tls(const Stream *stream)
         return stream->session;
 }
 
+size_t stream_tls_exporter(Stream *stream, uint8_t to[TLS_BINDING_MAX])
+{
+        return stream->session ? tls_session_exporter(stream->session, to) : 0;
+}
+
+size_t stream_tls_unique(const Stream *stream, uint8_t to[TLS_BINDING_MAX])
+{
+        return stream->session ? tls_session_unique(stream->session, to) : 0;
+}
+
 const char *stream_peer(const Stream *stream)
 {
         return stream->peer;

@@ -36,6 +36,10 @@ size_t stream_pending(Stream *stream);
 int stream_start_tls(Stream *stream, Tls *tls, const TlsRequest *request,
                      Certificate **ret_certificate, Outcome *no);
 bool stream_is_tls(const Stream *stream);
+/* Octets that only the two ends of this very TLS connection know, for sign-ins that bind themselves to it: tls-exporter (TLS 1.3) or
+ * tls-unique (TLS 1.2). Each writes at most TLS_BINDING_MAX and returns how many, 0 for none. */
+size_t stream_tls_exporter(Stream *stream, uint8_t to[TLS_BINDING_MAX]);
+size_t stream_tls_unique(const Stream *stream, uint8_t to[TLS_BINDING_MAX]);
 /* The peer in presentation form, "" for a socketpair. Borrowed. */
 const char *stream_peer(const Stream *stream);
 /* The local address in presentation form, for EHLO literals. "" for a socketpair. Borrowed. */

@@ -453,6 +453,33 @@ int tls_session_certificate(TlsSession *session, const TlsRequest *request, Cert
         return 0;
 }
 
+size_t tls_session_exporter(TlsSession *session, uint8_t to[TLS_BINDING_MAX])
+{
+        static const char label[] = "EXPORTER-Channel-Binding";
+        int ok;
+
+        if (SSL_version(session->ssl) < TLS1_3_VERSION)
+                return 0;
+        /* RFC 9266 section 2: 32 octets, an empty context. */
+        ok = SSL_export_keying_material(session->ssl, to, 32, label, sizeof(label) - 1,
+                                        (const unsigned char *) "", 0, 1);
+        ERR_clear_error();
+        return ok == 1 ? 32 : 0;
+}
+
+/* RFC 5929 section 3.1: the first Finished message of the handshake, which the server sends when a session is resumed. */
+size_t tls_session_unique(const TlsSession *session, uint8_t to[TLS_BINDING_MAX])
+{
+        size_t n;
+
+        if (SSL_version(session->ssl) != TLS1_2_VERSION || SSL_get_extms_support(session->ssl) != 1)
+                return 0;
+        n = SSL_session_reused(session->ssl)
+                    ? SSL_get_peer_finished(session->ssl, to, TLS_BINDING_MAX)
+                    : SSL_get_finished(session->ssl, to, TLS_BINDING_MAX);
+        return MIN(n, (size_t) TLS_BINDING_MAX);
+}
+
 /* RFC 8446 section 5.1: a record starts with its type, 20 to 23 (a server's first is 21 or 22), and major version 3. */
 bool tls_session_is_foreign(const TlsSession *session)
 {

@@ -6,6 +6,8 @@
 
 typedef struct Tls Tls;
 
+enum { TLS_BINDING_MAX = 64 };
+
 typedef struct TlsRequest {
         const char *
                 host; /* the name the user approved: for SNI and for verification, A-labels; may be an IP literal */

@@ -32,6 +32,10 @@ size_t tls_session_pending(TlsSession *session);
 
 /* All facts after a handshake. Returns 0, -ENOMEM, -EIO. */
 int tls_session_certificate(TlsSession *session, const TlsRequest *request, Certificate **ret);
+/* What binds a sign-in to this connection, raw: tls-exporter (RFC 9266) under TLS 1.3, tls-unique (RFC 5929 section 3) under TLS 1.2 with the
+ * extended master secret, without which it can be made to match another connection's. Returns how many octets, 0 for none. */
+size_t tls_session_exporter(TlsSession *session, uint8_t to[TLS_BINDING_MAX]);
+size_t tls_session_unique(const TlsSession *session, uint8_t to[TLS_BINDING_MAX]);
 /* Whether what came first cannot be TLS; false while nothing came. */
 bool tls_session_is_foreign(const TlsSession *session);
 /* Fills error, alert, text and first after TLS_BROKEN, and first at any time during the handshake. */

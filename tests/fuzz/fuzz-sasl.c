@@ -12,10 +12,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         _cleanup_(secret_unrefp) Secret *secret = NULL;
         _cleanup_(sasl_freep) Sasl *sasl = NULL;
         const char *p = (const char *) data, *end = p + size;
-        const char *mechanism = size > 0 && data[0] & 1 ? "PLAIN" : "LOGIN";
+        static const char *const mechanisms[] = { "PLAIN",    "LOGIN",       "SCRAM-SHA-256",
+                                                  "CRAM-MD5", "OAUTHBEARER", "XOAUTH2" };
+        const char *mechanism = mechanisms[size > 0 ? data[0] % 6 : 0];
+        SaslLogin login = { .user = "user", .service = "pop", .host = "mail.example.org" };
 
-        if (secret_new(&secret, "secret", 6) < 0 ||
-            sasl_new(&sasl, mechanism, "user", secret, "pop", "mail.example.org") < 0)
+        if (secret_new(&secret, "secret", 6) < 0)
+                return 0;
+        login.secret = secret;
+        if (sasl_new(&sasl, mechanism, &login) < 0)
                 return 0;
         while (p < end) {
                 _cleanup_buffer_ Buffer response = BUFFER_SECRET(LIMIT_TOKEN);

@@ -59,7 +59,7 @@ static int login(Pop3 *pop3, Outcome *no)
 {
         _cleanup_(secret_unrefp) Secret *secret = peer_password();
 
-        return pop3_login(pop3, "tim", secret, true, no);
+        return pop3_login(pop3, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, no);
 }
 
 /* --- all of it, not pipelined ------------------------------------------------------------------------------- */
@@ -85,11 +85,11 @@ static void play_ordinary(Stream *stream_take, Transcript *transcript)
 
         assert_string_equal(pop3_greeting(pop3), "ready ?");
         assert_false(pop3_capabilities(pop3)->known);
-        assert_string_equal(pop3_login_method(pop3), "USER");
+        assert_string_equal(pop3_login_method(pop3, &(Login){}), "USER");
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
         assert_true(pop3_capabilities(pop3)->known && pop3_capabilities(pop3)->top);
         assert_int_equal(list_len(pop3_capabilities(pop3)->lines), 4);
-        assert_string_equal(pop3_login_method(pop3), "USER");
+        assert_string_equal(pop3_login_method(pop3, &(Login){}), "USER");
         assert_int_equal(login(pop3, &no), 0);
         assert_int_equal(pop3_stat(pop3, &messages, &octets, &no), 0);
         assert_int_equal(messages, 2);
@@ -280,7 +280,7 @@ static void play_no_capa(Stream *stream_take, Transcript *transcript)
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
         assert_int_equal(no.kind, OUTCOME_NONE);
         assert_false(pop3_capabilities(pop3)->known);
-        assert_string_equal(pop3_login_method(pop3), "USER");
+        assert_string_equal(pop3_login_method(pop3, &(Login){}), "USER");
         /* STLS may be there all the same */
         assert_int_equal(pop3_start_tls(pop3, NULL, NULL, NULL, &no), 1);
         assert_int_equal(no.kind, OUTCOME_REPLY);
@@ -302,7 +302,7 @@ static void play_not_offered(Stream *stream_take, Transcript *transcript)
         _cleanup_outcome_ Outcome no = {};
 
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
-        assert_null(pop3_login_method(pop3));
+        assert_null(pop3_login_method(pop3, &(Login){}));
         assert_int_equal(pop3_start_tls(pop3, NULL, NULL, NULL, &no), 1);
         assert_int_equal(no.kind, OUTCOME_NOT_OFFERED);
         assert_string_equal(no.text, "STLS");
@@ -316,7 +316,7 @@ static void play_not_offered(Stream *stream_take, Transcript *transcript)
 static void test_not_offered(void **state)
 {
         peer_play(*state,
-                  (const char *[]){ "S: +OK", "C: CAPA", "S: +OK", "S: SASL SCRAM-SHA-256", "S: .",
+                  (const char *[]){ "S: +OK", "C: CAPA", "S: +OK", "S: SASL DIGEST-MD5", "S: .",
                                     "C: QUIT", "S: +OK", NULL },
                   play_not_offered);
 }
@@ -460,7 +460,7 @@ static void play_long_password(Stream *stream_take, Transcript *transcript)
         memset(password, 'x', sizeof(password));
         assert_int_equal(secret_new(&secret, password, sizeof(password)), 0);
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
-        assert_int_equal(pop3_login(pop3, "tim", secret, true, &no), 0);
+        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, &no), 0);
 }
 
 /* RFC 5034 section 4: the line with an initial response has at most 255 octets. */
@@ -483,10 +483,10 @@ static void play_unsendable(Stream *stream_take, Transcript *transcript)
         _cleanup_outcome_ Outcome no = {};
 
         assert_int_equal(secret_new(&bad, "a\r\nDELE 1", 9), 0);
-        assert_int_equal(pop3_login(pop3, "tim", good, false, &no), -EPROTO);
-        assert_int_equal(pop3_login(pop3, "tim", bad, true, &no), -EINVAL);
-        assert_int_equal(pop3_login(pop3, "tim\nDELE 1", good, true, &no), -EINVAL);
-        assert_int_equal(pop3_login(pop3, "", good, true, &no), -EINVAL);
+        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = good, .allow_cleartext = false }, &no), -EPROTO);
+        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = bad, .allow_cleartext = true }, &no), -EINVAL);
+        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim\nDELE 1", .secret = good, .allow_cleartext = true }, &no), -EINVAL);
+        assert_int_equal(pop3_login(pop3, &(Login){ .user = "", .secret = good, .allow_cleartext = true }, &no), -EINVAL);
         assert_int_equal(pop3_quit(pop3, &no), 0);
 }
 
@@ -743,6 +743,146 @@ static void test_many(void **state)
         peer_play_serve(*state, serve_many, play_many);
 }
 
+/* --- sign-ins by token and by proof ------------------------------------------------------------------------- */
+
+static int login_token(Pop3 *pop3, const char *token, Outcome *no)
+{
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
+
+        assert_int_equal(secret_new(&secret, token, strlen(token)), 0);
+        return pop3_login(pop3,
+                          &(Login){ .user = "tim@example.org",
+                                    .secret = secret,
+                                    .host = "pop.example.org",
+                                    .port = 995,
+                                    .token = true,
+                                    .allow_cleartext = true },
+                          no);
+}
+
+static void play_token_refused(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(pop3_freep) Pop3 *pop3 = opened(stream_take, transcript);
+        _cleanup_outcome_ Outcome no = {};
+
+        assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
+        assert_string_equal(pop3_login_method(pop3, &(Login){}), "PLAIN");
+        assert_string_equal(pop3_login_method(pop3, &(Login){ .token = true }), "XOAUTH2");
+        assert_int_equal(login_token(pop3, "tok-" PASSWORD, &no), 1);
+        assert_int_equal(no.kind, OUTCOME_REPLY);
+        assert_string_equal(no.code, "AUTH");
+        assert_string_equal(no.sasl, "401");
+        assert_string_equal(no.sasl_text, "{\"status\":\"401\",\"scope\":\"x ******\"}");
+        assert_false(no.unjudged);
+        /* The dialogue goes on: the error was answered. */
+        assert_int_equal(login_token(pop3, "fresh", &no), 0);
+        assert_int_equal(no.sasl[0], 0);
+}
+
+/* RFC 5034 section 4, and what Exchange insists upon: the token on a line of its own. */
+static void test_token(void **state)
+{
+        peer_play(*state,
+                  (const char *[]){ "S: +OK", "C: CAPA", "S: +OK", "S: SASL PLAIN XOAUTH2", "S: .",
+                                    "C: AUTH XOAUTH2", "S: + ",
+                                    "C: dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgdG9rLWdlaGVpbS1Xb3J0NwEB",
+                                    /* {"status":"401","scope":"x tok-geheim-Wort7"} */
+                                    "S: + eyJzdGF0dXMiOiI0MDEiLCJzY29wZSI6InggdG9rLWdlaGVpbS1Xb3J0NyJ9",
+                                    "C: ", "S: -ERR [AUTH] no", "C: AUTH XOAUTH2", "S: +",
+                                    "C: dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgZnJlc2gBAQ==",
+                                    "S: +OK", NULL },
+                  play_token_refused);
+}
+
+static void play_bearer(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(pop3_freep) Pop3 *pop3 = opened(stream_take, transcript);
+        _cleanup_outcome_ Outcome no = {};
+
+        assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
+        assert_int_equal(login_token(pop3, "fresh", &no), 1);
+        assert_string_equal(no.sasl, "invalid_token");
+        assert_string_equal(no.text, "no");
+}
+
+static void test_bearer(void **state)
+{
+        peer_play(*state,
+                  (const char *[]){ "S: +OK", "C: CAPA", "S: +OK", "S: SASL XOAUTH2 OAUTHBEARER", "S: .",
+                                    "C: AUTH OAUTHBEARER", "S: +",
+                                    "C: bixhPXRpbUBleGFtcGxlLm9yZywBaG9zdD1wb3AuZXhhbXBsZS5vcmcBcG9ydD05OTUBYXV0aD1CZWFyZXIgZnJlc2gBAQ==",
+                                    "S: + eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "C: AQ==",
+                                    "S: -ERR [AUTH] no", NULL },
+                  play_bearer);
+}
+
+/* A server without the shared half of the password says so before the proof: nothing was judged. */
+static void play_scram_unjudged(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(pop3_freep) Pop3 *pop3 = opened(stream_take, transcript);
+        _cleanup_(secret_unrefp) Secret *secret = peer_password();
+        _cleanup_outcome_ Outcome no = {};
+        Login login = { .user = "tim", .secret = secret, .allow_cleartext = true };
+
+        assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
+        assert_string_equal(pop3_login_method(pop3, &login), "SCRAM-SHA-256");
+        assert_int_equal(pop3_login(pop3, &login, &no), 1);
+        assert_true(no.unjudged);
+        login.after = "SCRAM-SHA-256";
+        assert_int_equal(pop3_login(pop3, &login, &no), 0);
+}
+
+static void say(Peer *peer, const char *text)
+{
+        peer_send(peer, text, strlen(text));
+}
+
+static void serve_scram(Peer *peer, bool unproven)
+{
+        char line[512];
+
+        say(peer, "+OK\r\n");
+        assert_true(peer_read(peer, line, sizeof(line)));
+        say(peer, "+OK\r\nSASL SCRAM-SHA-256 PLAIN\r\n.\r\n");
+        assert_true(peer_read(peer, line, sizeof(line)));
+        assert_memory_equal(line, "AUTH SCRAM-SHA-256 ", 19);
+        if (unproven) {
+                say(peer, "+OK welcome\r\n");
+                return;
+        }
+        say(peer, "-ERR [AUTH] no\r\n");
+        assert_true(peer_read(peer, line, sizeof(line)));
+        assert_string_equal(line, "AUTH PLAIN " PLAIN_BASE64);
+        say(peer, "+OK\r\n");
+}
+
+static void serve_scram_unjudged(Peer *peer)
+{
+        serve_scram(peer, false);
+}
+
+static void serve_scram_unproven(Peer *peer)
+{
+        serve_scram(peer, true);
+}
+
+/* Nor is a server believed that lets everybody in. */
+static void play_scram_unproven(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(pop3_freep) Pop3 *pop3 = opened(stream_take, transcript);
+        _cleanup_outcome_ Outcome no = {};
+
+        assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
+        assert_int_equal(login(pop3, &no), 1);
+        assert_int_equal(no.kind, OUTCOME_GARBAGE);
+}
+
+static void test_scram(void **state)
+{
+        peer_play_serve(*state, serve_scram_unjudged, play_scram_unjudged);
+        peer_play_serve(*state, serve_scram_unproven, play_scram_unproven);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -752,6 +892,8 @@ int main(void)
                 LOOP_TEST(test_silent_greeting),
                 LOOP_TEST(test_no_capa),
                 LOOP_TEST(test_not_offered),
+                LOOP_TEST(test_token),       LOOP_TEST(test_bearer),
+                LOOP_TEST(test_scram),
                 LOOP_TEST(test_injected),
                 LOOP_TEST(test_endless_capa),
                 LOOP_TEST(test_login_user),

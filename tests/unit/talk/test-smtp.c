@@ -31,7 +31,7 @@ static int login(Smtp *smtp, Outcome *no)
 {
         _cleanup_(secret_unrefp) Secret *secret = peer_password();
 
-        return smtp_login(smtp, "tim", secret, true, no);
+        return smtp_login(smtp, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, no);
 }
 
 #define GREETING "S: 220 mail.example.org ESMTP"
@@ -48,12 +48,12 @@ static void play_ordinary(Stream *stream_take, Transcript *transcript)
 
         assert_string_equal(smtp_greeting(smtp), "one / two");
         assert_false(smtp_extensions(smtp)->known);
-        assert_null(smtp_login_method(smtp));
+        assert_null(smtp_login_method(smtp, &(Login){}));
         assert_int_equal(smtp_ehlo(smtp, &no), 0);
         assert_true(smtp_extensions(smtp)->known && smtp_extensions(smtp)->has_size);
         assert_int_equal(smtp_extensions(smtp)->size, 1000);
         assert_int_equal(list_len(smtp_extensions(smtp)->lines), 2);
-        assert_string_equal(smtp_login_method(smtp), "PLAIN");
+        assert_string_equal(smtp_login_method(smtp, &(Login){}), "PLAIN");
         assert_int_equal(login(smtp, &no), 0);
         assert_int_equal(smtp_check_sender(smtp, ME, ME, &no), 0);
         assert_int_equal(smtp_send(smtp, ME, ME, message, strlen(message), &reply, &no), 0);
@@ -212,7 +212,7 @@ static void play_not_offered(Stream *stream_take, Transcript *transcript)
         assert_int_equal(smtp_start_tls(smtp, NULL, NULL, NULL, &no), 1);
         assert_int_equal(no.kind, OUTCOME_NOT_OFFERED);
         assert_string_equal(no.text, "STARTTLS");
-        assert_int_equal(smtp_login(smtp, "tim", secret, false, &no), -EPROTO);
+        assert_int_equal(smtp_login(smtp, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false }, &no), -EPROTO);
         assert_int_equal(login(smtp, &no), 1);
         assert_int_equal(no.kind, OUTCOME_NOT_OFFERED);
         assert_int_equal(smtp_check_sender(smtp, "j\xc3\xb6rg@example.org", ME, &no), 1);
@@ -422,6 +422,84 @@ static void test_send_unanswered(void **state)
               OUTCOME_TIMEOUT, PHASE_DATA_END, false);
 }
 
+/* --- sign-ins by token -------------------------------------------------------------------------------------- */
+
+static int login_token(Smtp *smtp, const char *token, Outcome *no)
+{
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
+
+        assert_int_equal(secret_new(&secret, token, strlen(token)), 0);
+        return smtp_login(smtp,
+                          &(Login){ .user = "tim@example.org",
+                                    .secret = secret,
+                                    .token = true,
+                                    .allow_cleartext = true },
+                          no);
+}
+
+static void play_token(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(smtp_freep) Smtp *smtp = greeted(stream_take, transcript);
+        _cleanup_outcome_ Outcome no = {};
+
+        assert_string_equal(smtp_login_method(smtp, &(Login){ .token = true }), "XOAUTH2");
+        assert_int_equal(login_token(smtp, "stale", &no), 1);
+        assert_int_equal(no.kind, OUTCOME_REPLY);
+        assert_int_equal(no.status, 535);
+        assert_string_equal(no.sasl, "400");
+        assert_int_equal(login_token(smtp, "fresh", &no), 0);
+}
+
+/* RFC 4954 section 4: a short one goes along; the error is answered by an empty line. */
+static void test_token(void **state)
+{
+        peer_play(*state,
+                  (const char *[]){ GREETING, EHLO, "S: 250-x", "S: 250 AUTH PLAIN XOAUTH2",
+                                    "C: AUTH XOAUTH2 "
+                                    "dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgc3RhbGUBAQ==",
+                                    "S: 334 eyJzdGF0dXMiOiI0MDAifQ==", "C: ", "S: 535 5.7.8 no",
+                                    "C: AUTH XOAUTH2 "
+                                    "dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgZnJlc2gBAQ==",
+                                    "S: 235 2.7.0 ok", NULL },
+                  play_token);
+}
+
+static void say(Peer *peer, const char *text)
+{
+        peer_send(peer, text, strlen(text));
+}
+
+static void serve_long_token(Peer *peer)
+{
+        static char line[64 * 1024];
+
+        say(peer, "220 x\r\n");
+        assert_true(peer_read(peer, line, sizeof(line)));
+        say(peer, "250-x\r\n250 AUTH XOAUTH2\r\n");
+        assert_true(peer_read(peer, line, sizeof(line)));
+        assert_string_equal(line, "AUTH XOAUTH2");
+        say(peer, "334 \r\n");
+        assert_true(peer_read(peer, line, sizeof(line)));
+        assert_true(strlen(line) > LIMIT_TOKEN * 4 / 3);
+        say(peer, "235 ok\r\n");
+}
+
+static void play_long_token(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(smtp_freep) Smtp *smtp = greeted(stream_take, transcript);
+        _cleanup_free_ char *token = malloc(LIMIT_TOKEN + 1);
+        _cleanup_outcome_ Outcome no = {};
+
+        memset(token, 'x', LIMIT_TOKEN);
+        token[LIMIT_TOKEN] = 0;
+        assert_int_equal(login_token(smtp, token, &no), 0);
+}
+
+static void test_long_token(void **state)
+{
+        peer_play_serve(*state, serve_long_token, play_long_token);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -430,6 +508,7 @@ int main(void)
                 LOOP_TEST(test_not_offered),  LOOP_TEST(test_tls_refused),
                 LOOP_TEST(test_endless),      LOOP_TEST(test_login),
                 LOOP_TEST(test_send_refused), LOOP_TEST(test_send_unanswered),
+                LOOP_TEST(test_token),        LOOP_TEST(test_long_token),
         };
 
         return cmocka_run_group_tests_name("smtp", tests, NULL, NULL);

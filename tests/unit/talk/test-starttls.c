@@ -121,8 +121,8 @@ static int run_pop3(const Cert *cert, const char *ca_file, bool trusted)
         assert_false(pop3_capabilities(pop3)->known || pop3_capabilities(pop3)->user);
         assert_int_equal(pop3_start_tls(pop3, tls, &request, NULL, &no), -EALREADY);
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
-        assert_string_equal(pop3_login_method(pop3), "PLAIN");
-        assert_int_equal(pop3_login(pop3, "tim", secret, false, &no), 0);
+        assert_string_equal(pop3_login_method(pop3, &(Login){}), "PLAIN");
+        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false }, &no), 0);
         assert_int_equal(pop3_stat(pop3, &messages, &octets, &no), 0);
         assert_int_equal(pop3_quit(pop3, &no), 0);
         pop3 = pop3_free(pop3);
@@ -165,14 +165,14 @@ static int run_smtp(const Cert *cert, const char *ca_file)
         assert_int_equal(smtp_open(&smtp, stream_to(server_port(server)), NULL, "outgoing", &no),
                          0);
         assert_int_equal(smtp_ehlo(smtp, &no), 0);
-        assert_string_equal(smtp_login_method(smtp), "LOGIN");
+        assert_string_equal(smtp_login_method(smtp, &(Login){}), "LOGIN");
         assert_int_equal(smtp_start_tls(smtp, tls, &request, &certificate, &no), 0);
         assert_int_equal(certificate->faults, 0);
         assert_string_equal(smtp_greeting(smtp), "");
         /* EHLO was said again, and only that counts. */
-        assert_string_equal(smtp_login_method(smtp), "PLAIN");
+        assert_string_equal(smtp_login_method(smtp, &(Login){}), "PLAIN");
         assert_false(smtp_extensions(smtp)->starttls);
-        assert_int_equal(smtp_login(smtp, "tim", secret, false, &no), 0);
+        assert_int_equal(smtp_login(smtp, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false }, &no), 0);
         assert_int_equal(smtp_quit(smtp, &no), 0);
         smtp = smtp_free(smtp);
         server = server_stop(server);
