@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
 #include "probe/session.h"
