@@ -28,6 +28,13 @@ int bus_caller(Bus *bus, sd_bus_message *m, uid_t *ret, sd_bus_error *error)
         return 0;
 }
 
+static void on_came(void *userdata, uid_t uid)
+{
+        Bus *bus = userdata;
+
+        core_check_owner(bus->core, uid);
+}
+
 /* A setup needs the one who began it, unless it was told otherwise. */
 static void on_left(void *userdata, const char *name)
 {
@@ -121,7 +128,7 @@ int bus_new(Bus **ret, Core *core, bool user, int (*ready)(void *userdata), void
         if (r >= 0)
                 r = publish_new(&bus->publish, bus);
         if (r >= 0)
-                r = callers_new(&bus->callers, bus->sd, on_left, bus);
+                r = callers_new(&bus->callers, bus->sd, on_came, on_left, bus);
         if (r >= 0)
                 r = bus_offer(bus);
         if (r >= 0)

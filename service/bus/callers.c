@@ -32,6 +32,7 @@ struct Callers {
         sd_bus *bus; /* borrowed: the slots end before it does */
         sd_bus_slot *filter, *match;
         Caller *first;
+        CallersCame came;
         CallersLeft left;
         void *userdata;
 };
@@ -150,6 +151,7 @@ static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
         }
         caller->uid = uid;
         caller->known = true;
+        callers->came(callers->userdata, uid);
         if (sd_bus_enqueue_for_read(callers->bus, caller->first->message) < 0)
                 callers_refuse(callers, caller, TROUBLE_CALLER);
         return 0;
@@ -255,7 +257,7 @@ Callers *callers_free(Callers *callers)
         return NULL;
 }
 
-int callers_new(Callers **ret, sd_bus *bus, CallersLeft left, void *userdata)
+int callers_new(Callers **ret, sd_bus *bus, CallersCame came, CallersLeft left, void *userdata)
 {
         _cleanup_(callers_freep) Callers *callers = calloc(1, sizeof(*callers));
         int r;
@@ -263,6 +265,7 @@ int callers_new(Callers **ret, sd_bus *bus, CallersLeft left, void *userdata)
         if (!callers)
                 return -ENOMEM;
         callers->bus = bus;
+        callers->came = came;
         callers->left = left;
         callers->userdata = userdata;
         r = sd_bus_add_filter(bus, &callers->filter, on_message, callers);

@@ -13,11 +13,13 @@
 
 typedef struct Callers Callers;
 
+/* Called when it is known whose a new connection is, before its first call is dispatched. */
+typedef void (*CallersCame)(void *userdata, uid_t uid);
 /* Called when a connection that had called us has left the bus. */
 typedef void (*CallersLeft)(void *userdata, const char *name);
 
 /* Puts the filter and the match on @bus. Returns 0 or what sd-bus says. */
-int callers_new(Callers **ret, sd_bus *bus, CallersLeft left, void *userdata);
+int callers_new(Callers **ret, sd_bus *bus, CallersCame came, CallersLeft left, void *userdata);
 Callers *callers_free(Callers *callers);
 DEFINE_CLEANUP(Callers, callers_free);
 

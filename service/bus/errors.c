@@ -30,7 +30,10 @@ int error_set(sd_bus_error *error, Trouble trouble, const char *detail)
                                  "This is not possible in the present state.", detail);
         case TROUBLE_EXISTS:
                 return error_say(error, ERROR_ACCOUNT_EXISTS,
-                                 "There is such an account already:", detail);
+                                 detail ? "There is such an account already:"
+                                        : "There is such an account already, of one who had this "
+                                          "user number before.",
+                                 detail);
         case TROUBLE_STALE:
                 return error_say(error, ERROR_STALE, "The token is not that of what is shown now.",
                                  detail);

@@ -17,6 +17,7 @@
 #include "dbus/names.h"
 #include "probe/cause.h"
 #include "probe/explain.h"
+#include "proto/address.h"
 
 /* What came to the contract after its first version, and what this build can do. Names stay. */
 static const char *const features[] = { "pop3",    "smtp",       "maildir", "verification-mail",
@@ -36,19 +37,19 @@ static int get_features(sd_bus *sd, const char *path, const char *interface, con
 
 /* --- setups ------------------------------------------------------------------------------------------------- */
 
-/* The message ends with the path of the account that is in the way. */
-static int refuse_start(Bus *bus, uid_t uid, const char *address, int result, const char *why,
-                        sd_bus_error *error)
+static int address_read(sd_bus_message *m, const char **ret, sd_bus_error *error)
 {
-        char path[PATH_SIZE];
-        Account *account;
+        const char *address;
+        int r;
 
-        if (result != SETUP_ACCOUNT_EXISTS)
-                return error_from_setup(error, result, why);
-        account = core_account_by_address(bus->core, uid, address);
-        if (account)
-                account_path(account, path);
-        return error_set(error, TROUBLE_EXISTS, account ? path : NULL);
+        r = sd_bus_message_read_basic(m, 's', &address);
+        if (r < 0)
+                return error_fault(error, r, "reading an argument");
+        if (!variant_text_is_fine(address))
+                return error_set(error, TROUBLE_ADDRESS,
+                                 "It is too long or has control characters.");
+        *ret = address;
+        return 0;
 }
 
 static int method_start_setup(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -60,7 +61,7 @@ static int method_start_setup(sd_bus_message *m, void *userdata, sd_bus_error *e
         uid_t uid;
         int r;
 
-        r = variant_read_text(m, "address", &address, error);
+        r = address_read(m, &address, error);
         if (r < 0)
                 return r;
         r = variant_read(m, &options, error);
@@ -71,12 +72,13 @@ static int method_start_setup(sd_bus_message *m, void *userdata, sd_bus_error *e
                 return r;
         r = setup_start(&setup, bus->core, uid, address, options, &why);
         if (r)
-                return refuse_start(bus, uid, address, r, why, error);
+                return error_from_setup(error, r, why);
         return setup_started(m, setup, error);
 }
 
 static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+        static const char *const known[] = { KEY_PROTOCOL, KEY_SECURITY, NULL };
         _cleanup_(dict_freep) Dict *options = NULL;
         Bus *bus = userdata;
         const char *host, *why = NULL;
@@ -92,6 +94,9 @@ static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (r < 0)
                 return error_fault(error, r, "reading an argument");
         r = variant_read(m, &options, error);
+        if (r < 0)
+                return r;
+        r = variant_only(options, known, error);
         if (r < 0)
                 return r;
         r = bus_caller(bus, m, &uid, error);
@@ -113,26 +118,32 @@ static Account *account_visible(Bus *bus, const char *caller, uid_t uid, const c
         if (found || !callers_see_all(bus->callers, caller))
                 return found;
         for (size_t i = 0; !found && (account = core_account_at(bus->core, i)); i++)
-                found = core_account_by_address(bus->core, account_record(account)->uid, address);
+                found = core_account_by_address(bus->core, account_owner(account), address);
         return found;
 }
 
 static int method_find_account(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+        _cleanup_(mail_address_freep) MailAddress *address = NULL;
         Bus *bus = userdata;
         char path[PATH_SIZE];
-        const char *address;
+        const char *text, *why = NULL;
         Account *account;
         uid_t uid;
         int r;
 
-        r = variant_read_text(m, "address", &address, error);
+        r = address_read(m, &text, error);
         if (r < 0)
                 return r;
+        r = mail_address_parse(&address, text, &why);
+        if (r == -EINVAL)
+                return error_set(error, TROUBLE_ADDRESS, why);
+        if (r < 0)
+                return error_fault(error, r, "reading an address");
         r = bus_caller(bus, m, &uid, error);
         if (r < 0)
                 return r;
-        account = account_visible(bus, sd_bus_message_get_sender(m), uid, address);
+        account = account_visible(bus, sd_bus_message_get_sender(m), uid, address->address);
         if (!account)
                 return error_set(error, TROUBLE_NOT_FOUND, "No account has this address.");
         account_path(account, path);

@@ -94,7 +94,7 @@ int account_find(sd_bus *sd, const char *path, const char *interface, void *user
         Bus *bus = userdata;
         Account *account = account_at(bus->core, path);
 
-        if (!account || !dispatched_may_see(bus, account_record(account)->uid))
+        if (!account || !dispatched_may_see(bus, account_owner(account)))
                 return 0;
         *ret_found = account;
         return 1;
@@ -138,7 +138,7 @@ int account_enumerate(sd_bus *sd, const char *prefix, void *userdata, char ***re
              enumerable(prefix, PATH_ACCOUNT) && (account = core_account_at(bus->core, i)); i++) {
                 char path[PATH_SIZE];
 
-                if (!dispatched_may_see(bus, account_record(account)->uid))
+                if (!dispatched_may_see(bus, account_owner(account)))
                         continue;
                 account_path(account, path);
                 if (list_append(&nodes, path, SIZE_MAX) < 0)

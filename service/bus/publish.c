@@ -330,7 +330,7 @@ void publish_introduce(Publish *publish, const char *name, uid_t uid)
         Setup *setup;
 
         for (size_t i = 0; (account = core_account_at(core, i)); i++)
-                if (account_record(account)->uid != uid)
+                if (account_owner(account) != uid)
                         introduce(account_signal(publish, account), name);
         for (size_t i = 0; (setup = core_setup_at(core, i)); i++)
                 if (setup_uid(setup) != uid)
@@ -343,8 +343,7 @@ static void change_tell(Publish *publish, Change *change)
 {
         Signal signal = change->account ? account_signal(publish, change->object)
                                         : setup_signal(publish, change->object);
-        uid_t owner = change->account ? account_record(change->object)->uid
-                                      : setup_uid(change->object);
+        uid_t owner = change->account ? account_owner(change->object) : setup_uid(change->object);
 
         signal.from = signal.path;
         signal.interface = "org.freedesktop.DBus.Properties";
@@ -444,7 +443,7 @@ static void on_account_added(void *userdata, Account *account)
 {
         Signal signal = account_signal(userdata, account);
 
-        send_interfaces(&signal, true, account_record(account)->uid);
+        send_interfaces(&signal, true, account_owner(account));
 }
 
 static void on_account_changed(void *userdata, Account *account, unsigned what)
@@ -459,7 +458,7 @@ static void on_account_removed(void *userdata, Account *account)
 
         change_forget(publish, account);
         waits_gone(publish->bus->waits, signal.path);
-        send_interfaces(&signal, false, account_record(account)->uid);
+        send_interfaces(&signal, false, account_owner(account));
 }
 
 static void on_run_finished(void *userdata, Account *account, const RunRecord *run)
@@ -473,7 +472,7 @@ static void on_run_finished(void *userdata, Account *account, const RunRecord *r
                 return;
         }
         signal.dict = dict;
-        send_own(&signal, "RunFinished", fill_run_finished, account_record(account)->uid);
+        send_own(&signal, "RunFinished", fill_run_finished, account_owner(account));
 }
 
 static void on_mail_arrived(void *userdata, Account *account, uint64_t messages, uint64_t bytes)
@@ -482,7 +481,7 @@ static void on_mail_arrived(void *userdata, Account *account, uint64_t messages,
 
         signal.messages = messages;
         signal.bytes = bytes;
-        send_own(&signal, "MailArrived", fill_mail_arrived, account_record(account)->uid);
+        send_own(&signal, "MailArrived", fill_mail_arrived, account_owner(account));
 }
 
 void publish_observer(Publish *publish, Observer *ret)

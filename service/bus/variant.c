@@ -17,7 +17,7 @@ static int fault(sd_bus_error *error, int r)
         return error_fault(error, r, "reading a dictionary");
 }
 
-static bool text_is_fine(const char *text)
+bool variant_text_is_fine(const char *text)
 {
         size_t len = strnlen(text, LIMIT_STRING + 1);
 
@@ -32,7 +32,7 @@ static int read_text(sd_bus_message *m, Dict *dict, const char *key, sd_bus_erro
         r = sd_bus_message_read_basic(m, 's', &text);
         if (r < 0)
                 return fault(error, r);
-        if (!text_is_fine(text))
+        if (!variant_text_is_fine(text))
                 return error_argument(error, key, "is too long or has control characters");
         r = dict_set_text(dict, key, text);
         if (r < 0)
@@ -53,7 +53,7 @@ static int read_list(sd_bus_message *m, Dict *dict, const char *key, sd_bus_erro
         if (r < 0)
                 return fault(error, r);
         while ((r = sd_bus_message_read_basic(m, 's', &text)) > 0) {
-                if (!text_is_fine(text) || strlen(text) >= LIMIT_REPLY_TEXT)
+                if (!variant_text_is_fine(text) || strlen(text) >= LIMIT_REPLY_TEXT)
                         return error_argument(error, key,
                                               "an entry is too long or has control characters");
                 r = list_append(&list, text, LIMIT_DICTIONARY);
@@ -237,7 +237,7 @@ int variant_read_text(sd_bus_message *m, const char *name, const char **ret, sd_
         r = sd_bus_message_read_basic(m, 's', &text);
         if (r < 0)
                 return error_fault(error, r, "reading an argument");
-        if (!text_is_fine(text))
+        if (!variant_text_is_fine(text))
                 return error_argument(error, name, "is too long or has control characters");
         *ret = text;
         return 0;

@@ -239,6 +239,8 @@ void account_give_maildrop(Account *account)
 
 int account_fetch_now(Account *account, uint64_t *ret_run)
 {
+        if (!account_check_owner(account))
+                return ACCOUNT_INVALID_STATE;
         switch (account->state) {
         case ACCOUNT_STATE_PAUSED:
         case ACCOUNT_STATE_NEEDS_PASSWORD:
@@ -260,6 +262,8 @@ int account_fetch_now(Account *account, uint64_t *ret_run)
 
 static int account_set_paused(Account *account, bool paused)
 {
+        if (!account_check_owner(account))
+                return ACCOUNT_INVALID_STATE;
         account->record.paused = paused;
         /* Going on is a fresh start: what stopped it may have been mended. */
         account_set_cause(account, paused ? account->record.cause : NULL);

@@ -17,6 +17,8 @@ typedef enum AccountState {
 
 /* Borrowed; strings live until the next change. */
 const AccountRecord *account_record(const Account *account);
+/* Whose it is: the uid of the record, or (uid_t) -1, which is nobody, once that uid has been given to somebody else. */
+uid_t account_owner(const Account *account);
 AccountState account_state(const Account *account);
 const char *account_state_name(AccountState state);
 /* Since 1970, 0: none planned. */

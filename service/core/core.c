@@ -108,7 +108,8 @@ Account *core_account_by_address(Core *core, uid_t uid, const char *address)
         for (size_t i = 0; i < core->n_accounts; i++) {
                 const AccountRecord *record = &core->accounts[i]->record;
 
-                if (record->uid == uid && text_equal_nocase(record->address, address))
+                if (account_owner(core->accounts[i]) == uid &&
+                    text_equal_nocase(record->address, address))
                         return core->accounts[i];
         }
         return NULL;
@@ -119,7 +120,8 @@ Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming)
         for (size_t i = 0; i < core->n_accounts; i++) {
                 const AccountRecord *record = &core->accounts[i]->record;
 
-                if (record->uid == uid && record->incoming.protocol == incoming->protocol &&
+                if (account_owner(core->accounts[i]) == uid &&
+                    record->incoming.protocol == incoming->protocol &&
                     text_equal(record->incoming.host, incoming->host) &&
                     text_equal(record->incoming.user, incoming->user))
                         return core->accounts[i];
@@ -155,7 +157,7 @@ size_t core_count_accounts(Core *core, uid_t uid)
         size_t n = 0;
 
         for (size_t i = 0; i < core->n_accounts; i++)
-                n += core->accounts[i]->record.uid == uid;
+                n += account_owner(core->accounts[i]) == uid;
         return n;
 }
 
@@ -207,7 +209,7 @@ static int core_load_account(void *userdata, const AccountRecord *record)
         if (r == 0)
                 r = core_add_account(core, account);
         if (r == 0)
-                TAKE(account);
+                account_load_owner(TAKE(account));
         return r;
 }
 

@@ -64,6 +64,8 @@ const Config *core_config(Core *core);
 Setup *core_setup(Core *core, const char *id);
 Account *core_account(Core *core, const char *id);
 Account *core_account_by_address(Core *core, uid_t uid, const char *address);
+/* Somebody of @uid has come: are the accounts of that number still his? To be called before he is shown anything. */
+void core_check_owner(Core *core, uid_t uid);
 /* Walks all in a stable order: index 0, 1, ... until NULL. */
 Setup *core_setup_at(Core *core, size_t index);
 Account *core_account_at(Core *core, size_t index);

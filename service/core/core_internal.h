@@ -25,9 +25,9 @@ struct Core {
         Providers *providers;      /* the table of providers, the administrator's first */
         struct Searches *searches; /* of each uid in the last minute */
         size_t n_searches;
-        struct SignIn *sign_ins;   /* under way */
-        FiberQueue sign_in_queue;  /* one of them has ended */
-        Pool *disk; /* fsync, renames, removal */
+        struct SignIn *sign_ins;  /* under way */
+        FiberQueue sign_in_queue; /* one of them has ended */
+        Pool *disk;               /* fsync, renames, removal */
         Scheduler *scheduler;
         Account **accounts;
         size_t n_accounts;
@@ -85,6 +85,7 @@ struct Account {
         uint64_t backoff_usec;
         Fiber *fiber; /* the run under way */
         bool run_manual, removing;
+        bool disowned;        /* its uid has another login name by now */
         bool run_again;       /* FetchNow came when the run had listed already */
         uint64_t next_run_id; /* shown to callers: counts up */
         Dict run;             /* the contract's Run */
@@ -118,6 +119,15 @@ int account_secret(Account *account, Side side, Secret **ret);
 int account_store_secrets(Account *account, const Secret *incoming, const Secret *outgoing);
 /* Address policy for servers that a setup verified before. */
 unsigned core_policy(const Core *core, bool approved);
+
+/* --- owner (owner.c) --------------------------------------------------------------------------------------- */
+
+/* The login name of @uid; leaves *@ret alone when it has none. Returns 0, -ENOMEM, negative errno of the lookup. */
+int owner_name(uid_t uid, char **ret);
+/* Compares the owner's login name of now with the stored one. A mismatch blocks the account, a match lets it go on. Returns true when it fits. */
+bool account_check_owner(Account *account);
+/* The same for one that was just loaded. */
+void account_load_owner(Account *account);
 
 /* --- scheduler (scheduler.c) ------------------------------------------------------------------------------- */
 

@@ -60,6 +60,8 @@ static uint64_t with_jitter(uint64_t usec)
 /* Stopped: another try would only be one more refused login. */
 static bool account_stopped(const Account *account)
 {
+        if (account->disowned)
+                return true;
         switch (account->state) {
         case ACCOUNT_STATE_PAUSED:
         case ACCOUNT_STATE_NEEDS_PASSWORD:
@@ -210,6 +212,8 @@ static void scheduler_run_due(Scheduler *scheduler, uint64_t now)
                         continue;
                 }
                 heap_remove(&scheduler->heap, entry);
+                if (!account_check_owner(account))
+                        continue;
                 if (fiber_start(&account->fiber, "fetch", run_on_fiber, account) < 0) {
                         (void) heap_set(&scheduler->heap, entry, now + USEC_PER_MINUTE);
                         return;

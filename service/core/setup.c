@@ -403,6 +403,7 @@ int setup_start(Setup **ret, Core *core, uid_t uid, const char *address, const D
                                 why ? why : "syntax");
         if (r == 0)
                 r = text_set(&setup->address_text, setup->address->address);
+        setup->record.interval_usec = core->config->interval_usec;
         if (r == 0)
                 r = setup_read_options(setup, options, ret_why);
         if (r != 0)
@@ -455,6 +456,8 @@ static int setup_for_account(Setup **ret, Account *account, SetupKind kind)
         const AccountRecord *record = &account->record;
         int r;
 
+        if (!account_check_owner(account))
+                return SETUP_INVALID_STATE;
         r = setup_quota(account->core, record->uid, NULL);
         if (r != 0)
                 return r;
@@ -859,7 +862,6 @@ int setup_commit(Setup *setup, const Dict *options, char ret_id[ID_SIZE], const 
         if (core_count_accounts(setup->core, setup->uid) >= setup->core->config->accounts_per_uid)
                 return core_why(setup->core, ret_why, SETUP_QUOTA, "at most %u accounts",
                                 (unsigned) setup->core->config->accounts_per_uid);
-        setup->record.interval_usec = setup->core->config->interval_usec;
         r = account_read_settings(setup->core, &setup->record, options, ret_why);
         if (r != 0)
                 return r;

@@ -127,13 +127,37 @@ static int read_until(Setup *setup, const char *until, const char **ret_why)
         return 0;
 }
 
+/* What Commit may be given, and StartSetup already: nobody wants to hear of a bad interval after the password. */
+static int settings_apply(Core *core, AccountRecord *record, const Dict *settings,
+                          const char **ret_why)
+{
+        const char *keep = dict_text(settings, KEY_KEEP),
+                   *name = dict_text(settings, KEY_DISPLAY_NAME);
+        uint64_t interval = dict_number(settings, KEY_INTERVAL, 0);
+
+        if (keep && strcmp(keep, "server") != 0 && strcmp(keep, "none") != 0)
+                return core_why(core, ret_why, SETUP_INVALID_KEY, "'keep' must be server or none");
+        if (dict_find(settings, KEY_INTERVAL) &&
+            (interval < core->config->interval_minimum_usec / USEC_PER_SEC || interval > 7 * 86400))
+                return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                "'interval' must be %u seconds to 7 days",
+                                (unsigned) (core->config->interval_minimum_usec / USEC_PER_SEC));
+        if (keep)
+                record->keep = strcmp(keep, "none") == 0 ? KEEP_NOT : KEEP_ON_SERVER;
+        if (interval)
+                record->interval_usec = interval * USEC_PER_SEC;
+        return name ? text_set(&record->display_name, name) : 0;
+}
+
 int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
 {
         static const OptionKey keys[] = {
                 { KEY_PROTOCOL, DICT_TEXT },     { KEY_DRY_RUN, DICT_BOOL },
                 { KEY_UNTIL, DICT_TEXT },        { KEY_DETACHED, DICT_BOOL },
                 { KEY_INCOMING, DICT_DICT },     { KEY_OUTGOING, DICT_DICT },
-                { KEY_RECEIVE_ONLY, DICT_BOOL }, { KEY_DELETE_VERIFICATION, DICT_BOOL }
+                { KEY_RECEIVE_ONLY, DICT_BOOL }, { KEY_DELETE_VERIFICATION, DICT_BOOL },
+                { KEY_KEEP, DICT_TEXT },         { KEY_INTERVAL, DICT_NUMBER },
+                { KEY_DISPLAY_NAME, DICT_TEXT }
         };
         const char *protocol = dict_text(options, KEY_PROTOCOL);
         int r;
@@ -152,6 +176,8 @@ int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
         setup->options.receive_only = dict_bool(options, KEY_RECEIVE_ONLY, false);
         setup->options.delete_verification = dict_bool(options, KEY_DELETE_VERIFICATION, false);
         r = read_until(setup, dict_text(options, KEY_UNTIL), ret_why);
+        if (r == 0)
+                r = settings_apply(setup->core, &setup->record, options, ret_why);
         if (r == 0 && dict_dict(options, KEY_INCOMING))
                 r = setup_read_server(setup, SIDE_INCOMING, dict_dict(options, KEY_INCOMING),
                                       ret_why);
@@ -167,24 +193,7 @@ int account_read_settings(Core *core, AccountRecord *record, const Dict *setting
         static const OptionKey keys[] = { { KEY_KEEP, DICT_TEXT },
                                           { KEY_INTERVAL, DICT_NUMBER },
                                           { KEY_DISPLAY_NAME, DICT_TEXT } };
-        const char *keep = dict_text(settings, KEY_KEEP),
-                   *name = dict_text(settings, KEY_DISPLAY_NAME);
-        uint64_t interval = dict_number(settings, KEY_INTERVAL, 0);
-        int r;
+        int r = check_keys(core, settings, keys, ELEMENTS(keys), ret_why);
 
-        r = check_keys(core, settings, keys, ELEMENTS(keys), ret_why);
-        if (r != 0)
-                return r;
-        if (keep && strcmp(keep, "server") != 0 && strcmp(keep, "none") != 0)
-                return core_why(core, ret_why, SETUP_INVALID_KEY, "'keep' must be server or none");
-        if (dict_find(settings, KEY_INTERVAL) &&
-            (interval < core->config->interval_minimum_usec / USEC_PER_SEC || interval > 7 * 86400))
-                return core_why(core, ret_why, SETUP_INVALID_KEY,
-                                "'interval' must be %u seconds to 7 days",
-                                (unsigned) (core->config->interval_minimum_usec / USEC_PER_SEC));
-        if (keep)
-                record->keep = strcmp(keep, "none") == 0 ? KEEP_NOT : KEEP_ON_SERVER;
-        if (interval)
-                record->interval_usec = interval * USEC_PER_SEC;
-        return name ? text_set(&record->display_name, name) : 0;
+        return r != 0 ? r : settings_apply(core, record, settings, ret_why);
 }

@@ -28,17 +28,6 @@ enum {
 
 /* --- handover ------------------------------------------------------------------------------------------------------ */
 
-/* The login name is kept beside the uid, so that a uid that was given to somebody else is noticed. */
-static int record_user_name(AccountRecord *record)
-{
-        char buffer[4096];
-        struct passwd entry, *found = NULL;
-
-        if (getpwuid_r(record->uid, &entry, buffer, sizeof(buffer), &found) != 0 || !found)
-                return 0;
-        return text_set(&record->user_name, found->pw_name);
-}
-
 static int record_fill(Setup *setup)
 {
         AccountRecord *record = &setup->record;
@@ -49,7 +38,7 @@ static int record_fill(Setup *setup)
         record->same_secret = setup_same_secret(setup);
         r = random_hex(record->id, ID_LEN);
         if (r == 0)
-                r = record_user_name(record);
+                r = owner_name(record->uid, &record->user_name);
         if (r == 0)
                 r = text_set(&record->address, setup->address->address);
         if (r == 0)

@@ -433,7 +433,9 @@ def test_refused_arguments(root):
              ('a@example.test', {'incoming': {'a': {'b': 'c'}}}, 'InvalidArgument', "'a'"),
              ('a@example.test', {'protocol': 'imap'}, 'NotSupported', ''),
              ('no address', {}, 'InvalidAddress', ''), ('', {}, 'InvalidAddress', ''),
-             ('a' * 2000 + '@example.test', {}, 'InvalidArgument', 'address')]
+             ('a' * 2000 + '@example.test', {}, 'InvalidAddress', ''), ('a@example.test\r\n', {}, 'InvalidAddress', ''),
+             ('a@example.test', {'interval': 1}, 'InvalidArgument', 'interval'),
+             ('a@example.test', {'keep': 'some'}, 'InvalidArgument', 'keep')]
     before = set(root.objects())
     for address, opts, error, named in cases:
         with pytest.raises(BusError) as refused:

@@ -21,7 +21,7 @@ static void test_complete(void **state)
                         assert_null(strchr(*r, '{'));
                 assert_ptr_equal(cause_find(cause->code), cause);
         }
-        assert_int_equal(n, 129);
+        assert_true(n >= 129); /* codes are never taken away */
         assert_null(cause_find("no.such"));
         assert_null(cause_find(""));
         assert_null(cause_find(NULL));
