@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See plain.h. A reply that is no UTF-8 comes from an old server: those of China write GBK, the others Latin-1. Both are guesses, and a
- * wrong one costs no more than words that no rule knows. */
+/* See plain.h. A reply that is no UTF-8 comes from an old server and does not say in which character set it is written. Every one that makes
+ * sense is tried: a wrong one costs no more than words that no rule knows. */
 #include <iconv.h>
 #include <string.h>
 
@@ -224,7 +224,7 @@ static bool looks_like_gbk(const unsigned char *p, size_t len)
         for (size_t i = 0; i < len; i++) {
                 if (p[i] < 0x80)
                         continue;
-                if (i + 1 >= len || p[i] < 0xb0 || p[i] > 0xf7 || p[i + 1] < 0xa1)
+                if (i + 1 >= len || p[i] < 0xa1 || p[i] > 0xf7 || p[i + 1] < 0xa1)
                         return false;
                 pairs++;
                 i++;
@@ -249,42 +249,68 @@ static size_t bytes_again(unsigned char *to, const unsigned char *from, size_t l
         return high ? n : 0;
 }
 
-size_t plain_text(char *to, size_t size, const char *from, size_t len)
-{
-        enum { INPUT_MAX = PLAIN_MAX / 3 };
-        char converted[PLAIN_MAX];
-        unsigned char bytes[INPUT_MAX];
-        const unsigned char *text = (const unsigned char *) from;
-        size_t n = 0, n_bytes = 0;
-        Plain plain = { .to = to, .size = size };
+/* In order of likelihood; Latin-1 takes everything. */
+static const char *const charsets[PLAIN_WAYS] = { NULL,           "GBK",        "ISO-8859-1",
+                                                  "WINDOWS-1251", "KOI8-R",     "SHIFT_JIS",
+                                                  "EUC-JP",       "EUC-KR",     "WINDOWS-1250",
+                                                  "BIG5",         "ISO-2022-JP" };
 
-        len = MIN(len, (size_t) INPUT_MAX);
-        while (len > 0 && len == INPUT_MAX && (text[len - 1] & 0xc0) == 0x80)
-                len--; /* cut between characters */
-        if (len == INPUT_MAX && text[len - 1] >= 0xc0)
+enum { WAY_GBK = 1, WAY_ISO_2022 = PLAIN_WAYS - 1, INPUT_MAX = PLAIN_MAX / 3 };
+
+/* What stands there, cut between characters if it has to be cut. */
+static size_t input_len(const unsigned char *text, size_t len)
+{
+        if (len < INPUT_MAX)
+                return len;
+        for (len = INPUT_MAX; len > 0 && (text[len - 1] & 0xc0) == 0x80;)
                 len--;
-        if (!utf8_valid(text, text + len)) {
-                n = looks_like_gbk(text, len)
-                            ? convert("GBK", converted, sizeof(converted), from, len)
-                            : 0;
-                n = n ?: convert("ISO-8859-1", converted, sizeof(converted), from, len);
-        } else if ((n_bytes = bytes_again(bytes, text, len))) {
-                if (utf8_valid(bytes, bytes + n_bytes)) {
-                        memcpy(converted, bytes, n_bytes);
-                        n = n_bytes;
-                } else if (looks_like_gbk(bytes, n_bytes)) {
-                        n = convert("GBK", converted, sizeof(converted), (const char *) bytes,
-                                    n_bytes);
-                }
-        }
+        return len > 0 && text[len - 1] >= 0xc0 ? len - 1 : len;
+}
+
+/* @bytes read in the @way-th manner, as UTF-8; 0 when they are not written so. */
+static size_t bytes_read(char *to, const unsigned char *bytes, size_t n, unsigned way)
+{
+        bool utf8 = utf8_valid(bytes, bytes + n), escapes = memmem(bytes, n, "\x1b$", 2);
+
+        if (way == 0 ? !utf8 : way == WAY_ISO_2022 ? !escapes : utf8)
+                return 0;
+        if (way == WAY_GBK && !looks_like_gbk(bytes, n))
+                return 0;
+        if (way != 0)
+                return convert(charsets[way], to, PLAIN_MAX, (const char *) bytes, n);
+        memcpy(to, bytes, n);
+        return n;
+}
+
+size_t plain_text_as(char *to, size_t size, const char *from, size_t len, unsigned way)
+{
+        char read[PLAIN_MAX];
+        unsigned char again[INPUT_MAX];
+        const unsigned char *text = (const unsigned char *) from;
+        Plain plain = { .to = to, .size = size };
+        size_t n;
+
+        len = input_len(text, len);
+        n = utf8_valid(text, text + len) ? bytes_again(again, text, len) : 0;
+        /* "Ã©" has been decoded once too little or once too much; "é" was right as it stands */
+        n = n ? bytes_read(read, again, n, way) : bytes_read(read, text, len, way);
+        if (way > 0 && n == 0)
+                return 0;
         plain_byte(&plain, ' ');
-        if (n)
-                plain_utf8(&plain, (const unsigned char *) converted,
-                           (const unsigned char *) converted + n);
-        else if (utf8_valid(text, text + len))
-                plain_utf8(&plain, text, text + len);
+        plain_utf8(&plain, (const unsigned char *) read, (const unsigned char *) read + n);
         plain_blank(&plain);
         if (size > 0)
                 to[plain.len] = '\0';
         return plain.len;
+}
+
+size_t plain_text(char *to, size_t size, const char *from, size_t len)
+{
+        for (unsigned way = 0; way < PLAIN_WAYS; way++) {
+                size_t n = plain_text_as(to, size, from, len, way);
+
+                if (n > 1 || (n == 1 && way > 0))
+                        return n;
+        }
+        return plain_text_as(to, size, "", 0, 0);
 }

@@ -422,12 +422,15 @@ static size_t code_len(const char *text, size_t len)
 
 static void see_words(Reading *reading, const char *text, size_t len)
 {
-        char plain[PLAIN_MAX];
-        size_t skip = code_len(text, len),
-               n = plain_text(plain, sizeof(plain), text + skip, len - skip);
+        size_t skip = code_len(text, len);
 
-        reading->words |= n > 2;
-        rules_see_text(rules, &reading->signs, plain, n);
+        for (unsigned way = 0; way < PLAIN_WAYS; way++) {
+                char plain[PLAIN_MAX];
+                size_t n = plain_text_as(plain, sizeof(plain), text + skip, len - skip, way);
+
+                reading->words |= n > 2;
+                rules_see_text(rules, &reading->signs, plain, n);
+        }
 }
 
 /* The JSON that XOAUTH2 hides in a challenge begins with {" and so with eyJ. */
@@ -499,6 +502,18 @@ static const char *see_front(Reading *reading, const char *p, const char *end)
         return see_imap(reading, p, end);
 }
 
+/* A program's log has the reply somewhere in its own words: "server message: -ERR invalid password". */
+static void see_quoted(Reading *reading, const char *p, const char *end)
+{
+        const char *at = memmem(p, (size_t) (end - p), "-ERR", 4);
+
+        if (!at || at == p || is_alnum(at[-1]) || !word_is(at, end, "-ERR"))
+                return;
+        rules_set_fact(&reading->signs, FACT_WIRE);
+        rules_set_fact(&reading->signs, FACT_ERR);
+        see_protocol(reading, SPEAKS_POP3);
+}
+
 static void see_line(Reading *reading, const char *line, size_t len)
 {
         const char *p = line, *end = line + len;
@@ -511,6 +526,7 @@ static void see_line(Reading *reading, const char *line, size_t len)
         if (memmem(p, (size_t) (end - p), "********", 8))
                 rules_set_fact(&reading->signs, FACT_ASTERISKS);
         p = see_front(reading, p, end);
+        see_quoted(reading, p, end);
         see_codes(reading, p, end);
         see_words(reading, p, (size_t) (end - p));
         see_hidden(reading, p, (size_t) (end - p));

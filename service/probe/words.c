@@ -112,11 +112,11 @@ int words_add(Words *words, const char *literal, size_t len, unsigned id)
         return 0;
 }
 
-static uint32_t node_step(const Words *words, uint32_t node, unsigned char byte)
+static uint32_t node_step(const Words *words, uint32_t node, unsigned char byte, size_t *steps)
 {
         uint32_t next;
 
-        while (!(next = node_child(words, node, byte)) && node)
+        while (++*steps, !(next = node_child(words, node, byte)) && node)
                 node = words->nodes[node].fail;
         return next;
 }
@@ -124,7 +124,7 @@ static uint32_t node_step(const Words *words, uint32_t node, unsigned char byte)
 int words_compile(Words *words)
 {
         uint32_t *queue = reallocarray(NULL, words->n_nodes, sizeof(*queue));
-        size_t first = 0, last = 0;
+        size_t first = 0, last = 0, steps = 0;
 
         if (!queue)
                 return -ENOMEM;
@@ -135,7 +135,7 @@ int words_compile(Words *words)
 
                 for (uint32_t c = words->nodes[node].child; c; c = words->nodes[c].sibling) {
                         uint32_t fail = node ? node_step(words, words->nodes[node].fail,
-                                                         words->nodes[c].byte)
+                                                         words->nodes[c].byte, &steps)
                                              : 0;
 
                         words->nodes[c].fail = fail;
@@ -148,16 +148,20 @@ int words_compile(Words *words)
         return 0;
 }
 
-void words_scan(const Words *words, const char *text, size_t len, WordsFound *found, void *userdata)
+size_t words_scan(const Words *words, const char *text, size_t len, WordsFound *found,
+                  void *userdata)
 {
+        size_t steps = 0;
         uint32_t node = 0;
         unsigned blanks = 0;
 
         for (size_t i = 0; i < len; i++) {
                 blanks += text[i] == ' ';
-                node = node_step(words, node, (unsigned char) text[i]);
+                node = node_step(words, node, (unsigned char) text[i], &steps);
                 for (uint32_t n = node; n; n = words->nodes[n].report)
-                        for (uint32_t e = words->nodes[n].end; e; e = words->ends[e - 1].next)
+                        for (uint32_t e = words->nodes[n].end; e;
+                             e = words->ends[e - 1].next, steps++)
                                 found(userdata, words->ends[e - 1].id, blanks);
         }
+        return steps;
 }

@@ -18,6 +18,6 @@ DEFINE_CLEANUP(Words, words_free);
 int words_add(Words *words, const char *literal, size_t len, unsigned id);
 /* Once, after the last words_add(). Returns 0, -ENOMEM. */
 int words_compile(Words *words);
-/* Time is linear in @len plus the number of occurrences. */
-void words_scan(const Words *words, const char *text, size_t len, WordsFound *found,
-                void *userdata);
+/* Time is linear in @len plus the number of occurrences: returns the steps it took, at most 2 * @len + occurrences. */
+size_t words_scan(const Words *words, const char *text, size_t len, WordsFound *found,
+                  void *userdata);

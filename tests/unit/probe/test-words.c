@@ -82,12 +82,42 @@ static void test_nothing_is_no_literal(void **state)
         words_scan(words, "abc", 3, found, &(Seen){});
 }
 
+static void counted(void *userdata, unsigned id, unsigned blanks)
+{
+        (*(size_t *) userdata)++;
+}
+
+/* However a text is made against it: counted, not timed. */
+static void test_linear(void **state)
+{
+        static const char *const literals[] = { "aaaaaaaaaaaaaaab", "aaaaaaac", "abababababababac",
+                                                "bababababd",       "aaab",     "ba" };
+        static char text[8192];
+        _cleanup_(words_freep) Words *words = NULL;
+
+        assert_int_equal(words_new(&words), 0);
+        for (unsigned i = 0; i < ELEMENTS(literals); i++)
+                assert_int_equal(words_add(words, literals[i], strlen(literals[i]), i), 0);
+        assert_int_equal(words_compile(words), 0);
+        for (unsigned period = 1; period < 40; period++) {
+                for (size_t i = 0; i < sizeof(text); i++)
+                        text[i] = i % period == period - 1 ? 'x' : i % 2 ? 'b' : 'a';
+                for (size_t len = 64; len <= sizeof(text); len *= 2) {
+                        size_t occurrences = 0,
+                               steps = words_scan(words, text, len, counted, &occurrences);
+
+                        assert_true(steps >= len && steps <= 2 * len + occurrences);
+                }
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_all_are_found),
                 cmocka_unit_test(test_blanks_are_counted),
                 cmocka_unit_test(test_nothing_is_no_literal),
+                cmocka_unit_test(test_linear),
         };
 
         return cmocka_run_group_tests_name("probe/words", tests, NULL, NULL);
