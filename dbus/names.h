@@ -98,6 +98,21 @@
 #define KEY_PHASE "phase"             /* where in the dialogue it happened */
 #define KEY_ERROR "error"             /* the system's or a library's words */
 #define KEY_FIRST_BYTES "first-bytes" /* what came instead */
+#define KEY_SPEAKS "speaks"           /* and what that is: tls, pop3, imap, smtp, ftp, http, ssh, vnc */
+/* of a closer look at what failed */
+#define KEY_SINCE "since"         /* t: of a running step: microseconds since 1970 */
+#define KEY_BUDGET "budget-usec"  /* t: of a running step: when it gives up, from since */
+#define KEY_NETWORK "network"     /* what is wrong with this computer's own connection */
+#define KEY_CONTROLS "controls"   /* as: what was looked at beside, without secrets: "port 993 (IMAP) answers" */
+#define KEY_IPV4 "ipv4"           /* works, or why not; with ipv6 only, where a server has both */
+#define KEY_IPV6 "ipv6"
+#define KEY_CLOCK "clock"         /* as: who says what time it is */
+#define KEY_OFFSET "offset"       /* how far this computer's clock is off: "400 days behind" */
+#define KEY_PORTAL "portal"       /* the page where this network wants a sign-in, or who answers for all */
+#define KEY_INTERCEPTED "intercepted-by" /* who stands between with a certificate of his own */
+#define KEY_SUGGESTED_HOST "suggested-host" /* another name of the same server, that the certificate is for */
+#define KEY_KEY "key"             /* the certificate's: "RSA 2048" */
+#define KEY_EXCHANGE "key-exchange" /* the group of the key exchange: "X25519", "DH 1024" */
 #define KEY_ACCOUNT "account"
 #define KEY_LOCATION "location"
 #define KEY_TRAVEL_USEC \

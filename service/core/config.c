@@ -16,6 +16,9 @@
 #include "core/config.h"
 
 #define ISPDB_URL "https://autoconfig.thunderbird.net/v1.1/"
+/* What Debian's NetworkManager asks. */
+#define CONNECTIVITY_URL "http://network-test.debian.org/nm"
+#define CONNECTIVITY_RESPONSE "NetworkManager is online"
 
 enum { CONFIG_FILE_MAX = 256 * 1024, CONFIG_DROP_INS = 1024 };
 
@@ -148,6 +151,21 @@ static int read_base_url(const Key *key, const char *value, void *to)
         return r < 0 ? r : text_set(to, url);
 }
 
+/* The page by which a network that wants a sign-in gives itself away has to be asked for in clear. Empty switches it off. */
+static int read_plain_url(const Key *key, const char *value, void *to)
+{
+        if (!*value)
+                return text_set(to, NULL);
+        if (!text_starts_nocase(value, "http://") || strpbrk(value, " @#"))
+                return -EINVAL;
+        return text_set(to, value);
+}
+
+static int read_words(const Key *key, const char *value, void *to)
+{
+        return *value ? text_set(to, value) : -EINVAL;
+}
+
 static int read_level(const Key *key, const char *value, void *to)
 {
         return log_level_from_text(value, to);
@@ -186,6 +204,9 @@ static const Key keys[] = {
         { "discovery", "providers-directory", read_path, AT(providers_directory) },
         { "discovery", "autoconfig-directory", read_path, AT(autoconfig_directory) },
         { "diagnosis", "replies-directory", read_path, AT(replies_directory) },
+        { "diagnosis", "controls", read_bool, AT(controls) },
+        { "diagnosis", "connectivity-url", read_plain_url, AT(connectivity_url) },
+        { "diagnosis", "connectivity-response", read_words, AT(connectivity_response) },
         { "discovery", "searches-per-minute", read_count, AT(searches_per_minute), 1, 100000 },
 };
 
@@ -392,9 +413,14 @@ static int config_defaults(Config *config, bool user)
                 .pacc = true,
                 .mx = true,
                 .certificate = true,
+                .controls = true,
                 .user = user,
         };
         r = text_set(&config->ispdb, ISPDB_URL);
+        if (r == 0)
+                r = text_set(&config->connectivity_url, CONNECTIVITY_URL);
+        if (r == 0)
+                r = text_set(&config->connectivity_response, CONNECTIVITY_RESPONSE);
         if (r == 0)
                 r = user ? user_path(&config->providers_directory, "XDG_CONFIG_HOME", ".config",
                                      "waypost/providers.d")
@@ -459,6 +485,8 @@ Config *config_free(Config *config)
         if (!config)
                 return NULL;
         free(config->state_directory);
+        free(config->connectivity_url);
+        free(config->connectivity_response);
         free(config->ca_file);
         free(config->ispdb);
         free(config->providers_directory);

@@ -14,6 +14,10 @@ typedef struct Config {
         char *ca_file; /* NULL: the system's trust store */
         bool allow_private; /* servers named by the user may be private even without approval; default false */
         bool allow_local; /* loopback and link-local; default false, true with --user */
+        /* [diagnosis] */
+        bool controls;          /* ask hosts that have nothing to do with the account, when it decides something; default on */
+        char *connectivity_url; /* http, its answer begins with @connectivity_response; NULL (empty): off */
+        char *connectivity_response;
         /* [limits] */
         uint64_t accounts_per_uid, setups_per_uid, bytes_per_uid;
         /* [fetch] */

@@ -239,6 +239,11 @@ static int core_open(Core *core)
                 http_share_trust(core->http, core->tls);
         if (r == 0)
                 r = providers_new(&core->providers, core->config->providers_directory);
+        core->means = (Means){ .http = core->http,
+                               .providers = core->providers,
+                               .controls = core->config->controls,
+                               .connectivity_url = core->config->connectivity_url,
+                               .connectivity_response = core->config->connectivity_response };
         if (r == 0)
                 r = pool_new(&core->disk, (unsigned) core->config->disk_threads, NULL);
         if (r == 0)

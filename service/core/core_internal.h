@@ -23,6 +23,7 @@ struct Core {
         Tls *tls;
         Http *http;
         Providers *providers;      /* the table of providers, the administrator's first */
+        Means means;               /* for a closer look at what fails */
         struct Searches *searches; /* of each uid in the last minute */
         size_t n_searches;
         struct SignIn *sign_ins;  /* under way */

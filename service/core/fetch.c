@@ -389,6 +389,7 @@ static int fetch_prepare(Fetch *f)
                                 .endpoint = &a->record.incoming,
                                 .dns = f->core->dns,
                                 .tls = f->core->tls,
+                                .means = &f->core->means,
                                 .policy = core_policy(f->core, true) };
         f->head = BUFFER(VERIFY_HEAD + 1);
         a->run_manual = false;

@@ -100,8 +100,22 @@ static void setup_step_tell(Setup *setup, StepId step)
 
 void setup_step_begin(Setup *setup, StepId step)
 {
-        finding_clear(&setup->findings[step]);
-        setup->findings[step].status = STEP_RUNNING;
+        setup_step_begin_with(setup, step, &(Dict){}, 0);
+}
+
+void setup_step_begin_with(Setup *setup, StepId step, Dict *waits_for, uint64_t budget_usec)
+{
+        Finding *finding = &setup->findings[step];
+
+        finding_clear(finding);
+        finding->status = STEP_RUNNING;
+        finding->evidence = *waits_for;
+        *waits_for = (Dict){};
+        /* Without memory it waits all the same. */
+        if (budget_usec) {
+                (void) dict_set_number(&finding->evidence, KEY_SINCE, clock_real());
+                (void) dict_set_number(&finding->evidence, KEY_BUDGET, budget_usec);
+        }
         setup->step_begun[step] = clock_now();
         setup->step_waited[step] = 0;
         setup_step_tell(setup, step);
@@ -286,6 +300,10 @@ Setup *setup_free(Setup *setup)
                 secret_unref(s->secret);
                 for (size_t k = 0; k < ELEMENTS(s->best); k++)
                         finding_clear(&s->best[k]);
+                endpoint_deinit(&s->best_endpoint);
+                outcome_deinit(&s->best_no);
+                dns_addresses_free(s->best_addresses);
+                finding_clear(&s->held);
         }
         for (size_t i = 0; i < N_STEPS; i++)
                 finding_clear(&setup->findings[i]);
@@ -328,6 +346,7 @@ static int setup_new(Setup **ret, Core *core, uid_t uid, SetupKind kind)
                                         .endpoint = &s->endpoint,
                                         .dns = core->dns,
                                         .tls = core->tls,
+                                        .means = &core->means,
                                         .transcript = setup->transcript };
         }
         *ret = TAKE(setup);

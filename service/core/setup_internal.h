@@ -42,6 +42,11 @@ typedef struct SetupSide {
         Secret *secret;  /* given for this side */
         Finding best[4]; /* dns, port, tls, service of the attempt that came furthest */
         size_t best_reached;
+        Endpoint best_endpoint; /* with whom */
+        Outcome best_no;        /* and what it was answered */
+        DnsAddresses *best_addresses;
+        Finding held; /* of a step that failed and still shows as running: is another server tried, or is it looked at closer? */
+        StepId held_step;
         Fiber *fiber;
 } SetupSide;
 
@@ -90,6 +95,8 @@ struct Setup {
 
 /* Marks a step and tells the observer. */
 void setup_step_begin(Setup *setup, StepId step);
+/* The same, and what it waits for is shown meanwhile: takes @waits_for, adds since and budget-usec (0: not known). */
+void setup_step_begin_with(Setup *setup, StepId step, Dict *waits_for, uint64_t budget_usec);
 /* Takes @finding's evidence and cause over; adds the time that the step worked. */
 void setup_step_end(Setup *setup, StepId step, Finding *finding);
 void setup_step_skip(Setup *setup, StepId step);

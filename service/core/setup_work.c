@@ -277,18 +277,67 @@ static int work_discovery(Setup *setup)
 
 /* --- reaching a server ------------------------------------------------------------------------------------------ */
 
+/* What a step waits for, so that whoever watches knows why it takes its time. */
+static int side_waits_for(const SetupSide *s, StepId incoming_step, Dict *to, uint64_t *ret_budget)
+{
+        static const uint64_t budgets[] = { LIMIT_DNS_USEC, LIMIT_CONNECT_USEC, LIMIT_HANDSHAKE_USEC,
+                                            LIMIT_GREETING_USEC };
+        int r = dict_set_text(to, KEY_HOST, s->endpoint.host);
+
+        *ret_budget = budgets[incoming_step - STEP_INCOMING_DNS];
+        if (r == 0 && incoming_step > STEP_INCOMING_DNS)
+                r = dict_set_number(to, KEY_PORT, s->endpoint.port);
+        if (r == 0 && incoming_step == STEP_INCOMING_PORT && s->session.addresses)
+                r = evidence_addresses(to, s->session.addresses);
+        if (r == 0 && incoming_step > STEP_INCOMING_PORT && s->session.stream)
+                r = dict_set_text(to, KEY_PEER, stream_peer(s->session.stream));
+        return r;
+}
+
+/* A failure is held back, and its step goes on to show as running: is another server tried, or is it looked at closer first? */
 static int side_step(SetupSide *s, StepId incoming_step, int (*probe)(Session *, Finding *))
 {
         _cleanup_finding_ Finding finding = {};
+        Dict waits_for = {};
         StepId step = session_step(s->side, incoming_step);
+        uint64_t budget;
         int r;
 
-        setup_step_begin(s->setup, step);
+        r = side_waits_for(s, incoming_step, &waits_for, &budget);
+        if (r < 0) {
+                dict_clear(&waits_for);
+                return r;
+        }
+        setup_step_begin_with(s->setup, step, &waits_for, budget);
         r = probe(&s->session, &finding);
         if (r < 0)
                 return r;
+        if (finding.status == STEP_FAILED) {
+                finding_move(&s->held, &finding);
+                s->held_step = step;
+                return 0;
+        }
         setup_step_end(s->setup, step, &finding);
         return 0;
+}
+
+static const char *side_held_cause(const SetupSide *s)
+{
+        return s->held.status == STEP_FAILED ? s->held.cause : NULL;
+}
+
+/* Tells the failure that was held back, if there is one. */
+static void side_tell_held(SetupSide *s)
+{
+        if (s->held.status == STEP_FAILED)
+                setup_step_end(s->setup, s->held_step, &s->held);
+}
+
+static int side_look_closer(SetupSide *s)
+{
+        if (s->held.status != STEP_FAILED)
+                return 0;
+        return session_diagnose(&s->session, s->held_step, &s->held);
 }
 
 static bool side_passed(const SetupSide *s, StepId incoming_step)
@@ -364,15 +413,17 @@ static bool private_only(const SetupSide *s)
 static int side_connect(SetupSide *s)
 {
         StepId step = session_step(s->side, STEP_INCOMING_PORT);
-        const char *cause;
         int r;
 
         s->session.policy = core_policy(s->setup->core, s->approved);
         r = side_step(s, STEP_INCOMING_PORT, session_connect);
-        cause = s->setup->findings[step].cause;
-        if (r < 0 || !text_equal(cause, "policy.address-forbidden") || s->approved ||
+        if (r < 0 || !text_equal(side_held_cause(s), "policy.address-forbidden") || s->approved ||
             !s->by_hand.host || !private_only(s))
                 return r;
+        r = side_look_closer(s);
+        if (r < 0 || !text_equal(side_held_cause(s), "policy.address-forbidden"))
+                return r;
+        side_tell_held(s);
         r = ask_server_approval(s, step, "policy.address-forbidden");
         if (r < 0)
                 return r;
@@ -394,13 +445,14 @@ static int ask_certificate_approval(SetupSide *s, StepId step)
                                  approval_given);
 }
 
-/* May its owner say yes to what this certificate is? Only where no other server is left to try. */
+/* May its owner say yes to what this certificate is? Not where somebody else stands between. */
 static bool certificate_askable(const SetupSide *s)
 {
-        const char *cause = side_finding(s, STEP_INCOMING_TLS)->cause;
+        const char *cause = side_held_cause(s);
 
-        return text_equal(cause, "tls.cert-self-signed") ||
-               text_equal(cause, "tls.cert-untrusted-ca");
+        return (text_equal(cause, "tls.cert-self-signed") ||
+                text_equal(cause, "tls.cert-untrusted-ca")) &&
+               !dict_text(&s->held.evidence, KEY_INTERCEPTED);
 }
 
 static int side_secure(SetupSide *s)
@@ -413,6 +465,10 @@ static int side_secure(SetupSide *s)
         r = side_step(s, STEP_INCOMING_TLS, session_secure);
         if (r < 0 || side_passed(s, STEP_INCOMING_TLS) || !certificate_askable(s))
                 return r;
+        r = side_look_closer(s);
+        if (r < 0 || !certificate_askable(s))
+                return r;
+        side_tell_held(s);
         r = text_set(&spki, dict_text(&side_finding(s, STEP_INCOMING_TLS)->evidence, KEY_SPKI));
         if (r == 0)
                 r = ask_certificate_approval(s, step);
@@ -453,6 +509,7 @@ static int side_probe(SetupSide *s)
                                                       side_service };
 
         session_close(&s->session);
+        finding_clear(&s->held);
         for (int i = 0; i < (int) ELEMENTS(probes); i++) {
                 StepId step = (StepId) (STEP_INCOMING_DNS + i);
                 int r;
@@ -537,16 +594,60 @@ static int side_select_or_search(SetupSide *s)
 }
 
 /* Keeps the story of the attempt that came furthest; of equals the one that ranks higher. */
+static int side_remember_context(SetupSide *s)
+{
+        int r;
+
+        s->best_addresses = dns_addresses_free(s->best_addresses);
+        r = endpoint_copy(&s->best_endpoint, &s->endpoint);
+        if (r == 0)
+                r = outcome_copy(&s->best_no, &s->session.no);
+        if (r < 0 || !s->session.addresses)
+                return r;
+        s->best_addresses = malloc(sizeof(*s->best_addresses));
+        if (!s->best_addresses)
+                return -ENOMEM;
+        *s->best_addresses = *s->session.addresses;
+        s->best_addresses->canonical = NULL;
+        return 0;
+}
+
+/* The failure of the attempt that is told, looked at closer with whom it was. */
+static int side_look_closer_at_best(SetupSide *s)
+{
+        _cleanup_session_ Session with = { .side = s->side,
+                                           .endpoint = &s->best_endpoint,
+                                           .dns = s->session.dns,
+                                           .tls = s->session.tls,
+                                           .means = s->session.means,
+                                           .policy = s->session.policy,
+                                           .addresses = TAKE(s->best_addresses) };
+        int r = outcome_copy(&with.no, &s->best_no);
+
+        for (size_t i = 0; i < ELEMENTS(s->best) && r == 0; i++)
+                if (s->best[i].status == STEP_FAILED)
+                        r = session_diagnose(&with, session_step(s->side, (StepId) (STEP_INCOMING_DNS + i)),
+                                             &s->best[i]);
+        return r;
+}
+
 static int side_remember(SetupSide *s, size_t reached)
 {
+        int r;
+
         if (s->best[0].status != STEP_PENDING && reached <= s->best_reached)
                 return 0;
         s->best_reached = reached;
+        r = side_remember_context(s);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < ELEMENTS(s->best); i++) {
                 const Finding *from = side_finding(s, (StepId) (STEP_INCOMING_DNS + i));
                 Dict *copy = NULL;
-                int r;
 
+                if (session_step(s->side, (StepId) (STEP_INCOMING_DNS + i)) == s->held_step &&
+                    s->held.status == STEP_FAILED)
+                        from = &s->held;
                 finding_clear(&s->best[i]);
                 r = dict_copy(&copy, &from->evidence);
                 if (r < 0)
@@ -618,8 +719,10 @@ static int side_reach(SetupSide *s)
                 return 0;
         for (size_t i = 0; i < ELEMENTS(s->best); i++)
                 finding_clear(&s->best[i]);
+        finding_clear(&s->held);
         s->best_reached = 0;
         for (s->index = 0; (r = side_select_or_search(s)) > 0; s->index++) {
+                side_tell_held(s);
                 reached = side_probe(s);
                 if (reached < 0)
                         return reached;
@@ -632,6 +735,10 @@ static int side_reach(SetupSide *s)
         }
         if (r < 0)
                 return r;
+        r = tried > 1 ? side_look_closer_at_best(s) : side_look_closer(s);
+        if (r < 0)
+                return r;
+        side_tell_held(s);
         r = tried > 0 ? side_guessed_nothing(s) : 0;
         if (tried > 1)
                 side_tell_best(s);
@@ -658,6 +765,9 @@ static int side_redial(SetupSide *s)
                 for (size_t i = step; i <= session_step(s->side, STEP_INCOMING_MAILBOX); i++)
                         setup_step_forget(s->setup, (StepId) i);
                 setup_step_begin(s->setup, step);
+                r = session_diagnose(&s->session, step, &finding);
+                if (r < 0)
+                        return r;
                 setup_step_end(s->setup, step, &finding);
                 return 0;
         }

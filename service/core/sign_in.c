@@ -132,7 +132,9 @@ int core_open_and_sign_in(Core *core, uid_t uid, Session *session, const Secret 
         int r;
 
         r = session_open(session, ret, &step);
-        if (r < 0 || ret->status == STEP_FAILED)
+        if (r == 0 && ret->status == STEP_FAILED)
+                return session_diagnose(session, step, ret);
+        if (r < 0)
                 return r;
         finding_clear(ret);
         return core_sign_in(core, uid, session, secret, ret);

@@ -50,6 +50,34 @@ static Speaker judge_speaker(const Outcome *no)
         return SPEAKER_UNKNOWN;
 }
 
+/* What stands there, as evidence. NULL: not known. */
+static const char *speaker_name(const Outcome *no)
+{
+        static const struct {
+                const char *first, *name;
+        } others[] = { { "HTTP/", "http" }, { "<", "http" }, { "SSH-", "ssh" }, { "RFB ", "vnc" } };
+
+        switch (judge_speaker(no)) {
+        case SPEAKER_TLS:
+                return "tls";
+        case SPEAKER_POP3:
+                return "pop3";
+        case SPEAKER_IMAP:
+                return "imap";
+        case SPEAKER_SMTP:
+                return memmem(no->first, no->first_len, "FTP", 3) ? "ftp" : "smtp";
+        case SPEAKER_OTHER:
+                for (size_t i = 0; i < ELEMENTS(others); i++)
+                        if (starts(no, others[i].first))
+                                return others[i].name;
+                return NULL;
+        case SPEAKER_NOBODY:
+        case SPEAKER_UNKNOWN:
+                return NULL;
+        }
+        return NULL;
+}
+
 static bool speaker_is(Speaker speaker, Protocol protocol)
 {
         switch (protocol) {
@@ -105,9 +133,28 @@ static const char *judge_dns(DnsStatus status)
         return "dns.servfail";
 }
 
-static const char *judge_connect(int error)
+/* A firewall that says so names itself: ours, one on the way, or the server's own, which is as good as a closed port. */
+static const char *judge_prohibited(const Outcome *no)
 {
-        switch (error) {
+        for (unsigned i = 0; i < no->dial.n_attempts; i++) {
+                const DialAttempt *a = &no->dial.attempts[i];
+
+                if (a->error != no->error || !a->prohibited)
+                        continue;
+                return a->ours                         ? "net.blocked-locally"
+                       : strcmp(a->by, a->address) == 0 ? "net.refused"
+                                                        : "net.port-blocked";
+        }
+        return NULL;
+}
+
+static const char *judge_connect(const Outcome *no)
+{
+        const char *prohibited = judge_prohibited(no);
+
+        if (prohibited)
+                return prohibited;
+        switch (no->error) {
         case ECONNREFUSED:
                 return "net.refused";
         case EHOSTUNREACH:
@@ -209,7 +256,7 @@ static const char *judge_reply(const Outcome *no, const JudgeContext *context)
                                .logged_in = context->logged_in,
                                .host = context->endpoint->host };
 
-        return reply_judge(&reply, no->status, no->code, no->text);
+        return reply_judge(&reply, no->status, no->code, outcome_words(no));
 }
 
 static bool cause_is(const char *cause, const char *const *list)
@@ -252,7 +299,7 @@ const char *judge_outcome(const Outcome *no, const JudgeContext *context)
         case OUTCOME_POLICY:
                 return "policy.address-forbidden";
         case OUTCOME_CONNECT:
-                return judge_connect(no->error);
+                return judge_connect(no);
         case OUTCOME_HANDSHAKE:
                 return judge_handshake(no, context);
         case OUTCOME_CERTIFICATE:
@@ -285,7 +332,7 @@ const char *judge_outcome(const Outcome *no, const JudgeContext *context)
 
 /* --- evidence --------------------------------------------------------------------------------------------- */
 
-static const char *dial_error_text(int error)
+const char *dial_error_text(int error)
 {
         switch (error) {
         case 0:
@@ -314,11 +361,43 @@ int evidence_dial(Dict *evidence, const DialReport *report)
                 const DialAttempt *a = &report->attempts[i];
                 char line[160];
 
-                snprintf(line, sizeof(line), "%s %s after %" PRIu64 " ms", a->address,
-                         dial_error_text(a->error), (a->usec + 500) / 1000);
+                snprintf(line, sizeof(line), "%s %s after %" PRIu64 " ms%s%s", a->address,
+                         a->prohibited ? "forbidden" : dial_error_text(a->error),
+                         (a->usec + 500) / 1000, a->by[0] ? " by " : "",
+                         a->ours ? "this computer" : a->by);
                 r = dict_add_to_list(evidence, KEY_ATTEMPTS, line);
         }
         return r;
+}
+
+/* The attempt that stands for a family: the one that connected, else the first that tells something. */
+static const DialAttempt *family_attempt(const DialReport *report, bool six)
+{
+        const DialAttempt *found = NULL;
+
+        for (unsigned i = 0; i < report->n_attempts; i++) {
+                const DialAttempt *a = &report->attempts[i];
+
+                if ((strchr(a->address, ':') != NULL) != six)
+                        continue;
+                if (!found || a->error == 0 || found->error == ECANCELED)
+                        found = a;
+        }
+        return found;
+}
+
+int evidence_families(Dict *evidence, const DialReport *report)
+{
+        const DialAttempt *four = family_attempt(report, false), *six = family_attempt(report, true);
+        int r;
+
+        if (!four || !six || four->error == ECANCELED || six->error == ECANCELED ||
+            (four->error == 0 && six->error == 0))
+                return 0;
+        r = dict_set_text(evidence, KEY_IPV4, four->error ? dial_error_text(four->error) : "works");
+        return r < 0 ? r
+                     : dict_set_text(evidence, KEY_IPV6,
+                                     six->error ? dial_error_text(six->error) : "works");
 }
 
 int evidence_addresses(Dict *evidence, const DnsAddresses *addresses)
@@ -348,6 +427,8 @@ int evidence_certificate(Dict *evidence, const Certificate *c)
             (r = dict_set_list(evidence, KEY_NAMES, c->names)) < 0 ||
             (r = dict_set_number(evidence, KEY_NOT_BEFORE, c->not_before_usec)) < 0 ||
             (r = dict_set_number(evidence, KEY_NOT_AFTER, c->not_after_usec)) < 0 ||
+            (r = dict_set_text(evidence, KEY_KEY, c->key)) < 0 ||
+            (r = dict_set_text(evidence, KEY_EXCHANGE, c->exchange)) < 0 ||
             (r = dict_set_text(evidence, KEY_SPKI, c->spki_sha256)) < 0)
                 return r;
         if (c->not_after_usec > now)
@@ -409,6 +490,8 @@ static int evidence_outcome(Dict *evidence, const Outcome *no)
                 r = dict_set_text(evidence, KEY_SASL_ERROR, no->sasl_text);
         if (r == 0 && no->first_len)
                 r = dict_set_bytes(evidence, KEY_FIRST_BYTES, no->first, no->first_len);
+        if (r == 0 && (no->kind == OUTCOME_GARBAGE || no->kind == OUTCOME_HANDSHAKE))
+                r = dict_set_text(evidence, KEY_SPEAKS, speaker_name(no));
         if (r == 0 && !no->text[0])
                 r = dict_set_text(evidence, KEY_ERROR, outcome_error_text(no));
         return r;

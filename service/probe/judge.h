@@ -23,7 +23,11 @@ int finding_fail(Finding *finding, const Outcome *no, const JudgeContext *contex
 /* Evidence of things that went well. Each returns 0, -ENOMEM. */
 int evidence_certificate(Dict *evidence, const Certificate *certificate);
 int evidence_dial(Dict *evidence, const DialReport *report);
+/* What each family came to, where both were tried and one of them is known not to work. */
+int evidence_families(Dict *evidence, const DialReport *report);
 int evidence_addresses(Dict *evidence, const DnsAddresses *addresses);
+/* "refused", "no answer", "unreachable": what a connect() came to. Never NULL. */
+const char *dial_error_text(int error);
 /* The cause of a certificate's faults; NULL when it has none. */
 const char *judge_certificate(const Certificate *certificate);
 /* May the owner approve such a certificate (his own server), or must it be mended by whoever runs it? */

@@ -5,8 +5,12 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "dbus/names.h"
+#include "probe/control.h"
 #include "probe/judge.h"
 #include "probe/session.h"
+
+/* How long the address family that lost the race gets to show that it works. */
+#define FAMILY_USEC (2 * USEC_PER_SEC)
 
 void session_close(Session *session)
 {
@@ -16,6 +20,27 @@ void session_close(Session *session)
         session->smtp = smtp_free(session->smtp);
         session->certificate = certificate_free(session->certificate);
         session->tls_on = session->logged_in = false;
+        outcome_reset(&session->no);
+}
+
+int session_look_again(Session *ret, const Session *from)
+{
+        _cleanup_(dns_addresses_freep) DnsAddresses *addresses = NULL;
+
+        if (from->addresses) {
+                addresses = malloc(sizeof(*addresses));
+                if (!addresses)
+                        return -ENOMEM;
+                *addresses = *from->addresses;
+                addresses->canonical = NULL;
+        }
+        *ret = (Session){ .side = from->side,
+                          .endpoint = from->endpoint,
+                          .dns = from->dns,
+                          .tls = from->tls,
+                          .policy = from->policy,
+                          .addresses = TAKE(addresses) };
+        return 0;
 }
 
 static int session_fail(Session *session, Finding *ret, const Outcome *no)
@@ -24,8 +49,9 @@ static int session_fail(Session *session, Finding *ret, const Outcome *no)
                                  .tls = session->tls_on,
                                  .logged_in = session->logged_in,
                                  .token = session->token };
+        int r = outcome_copy(&session->no, no);
 
-        return finding_fail(ret, no, &context);
+        return r < 0 ? r : finding_fail(ret, no, &context);
 }
 
 static int evidence_endpoint(const Session *session, Dict *to)
@@ -53,6 +79,38 @@ int session_resolve(Session *session, Finding *ret)
         return evidence_addresses(&ret->evidence, session->addresses);
 }
 
+/* Which family won says nothing of the other: that one is tried by itself, and the report corrected. */
+static int session_try_losers(const Session *session, DialReport *report)
+{
+        int family = strchr(report->attempts[report->winner].address, ':') ? AF_INET : AF_INET6;
+        Control control = { .port = session->endpoint->port, .what = "", .family = family };
+        DialAttempt *loser = NULL;
+        bool there = false;
+        int r;
+
+        for (unsigned i = 0; i < session->addresses->n_addresses; i++)
+                there |= session->addresses->addresses[i].ss_family == family;
+        for (unsigned i = 0; i < report->n_attempts; i++)
+                if ((strchr(report->attempts[i].address, ':') != NULL) == (family == AF_INET6))
+                        loser = &report->attempts[i];
+        if (!there || (loser && loser->error != ECANCELED) ||
+            (!loser && report->n_attempts == LIMIT_ADDRESSES))
+                return 0;
+        r = controls_run(session, &control, 1, FAMILY_USEC);
+        if (r < 0 || !control.done)
+                return r == -ETIME ? 0 : r;
+        if (!loser) {
+                loser = &report->attempts[report->n_attempts++];
+                for (unsigned i = 0; i < session->addresses->n_addresses; i++)
+                        if (session->addresses->addresses[i].ss_family == family)
+                                address_text((const struct sockaddr *) &session->addresses->addresses[i],
+                                             loser->address);
+        }
+        loser->error = control.error;
+        loser->usec = control.usec;
+        return 0;
+}
+
 int session_connect(Session *session, Finding *ret)
 {
         _cleanup_outcome_ Outcome no = {};
@@ -70,7 +128,11 @@ int session_connect(Session *session, Finding *ret)
                 return session_fail(session, ret, &no);
         ret->status = STEP_PASSED;
         r = dict_set_text(&ret->evidence, KEY_PEER, stream_peer(session->stream));
-        return r < 0 ? r : evidence_dial(&ret->evidence, &report);
+        if (r == 0 && session->thorough)
+                r = session_try_losers(session, &report);
+        if (r == 0)
+                r = evidence_dial(&ret->evidence, &report);
+        return r < 0 ? r : evidence_families(&ret->evidence, &report);
 }
 
 static const char *session_label(const Session *session)
@@ -105,7 +167,8 @@ static int session_capabilities(Session *session, Outcome *no)
 static int session_start_tls(Session *session, Outcome *no)
 {
         TlsRequest request = { .host = session->endpoint->host,
-                               .approved_spki = session->endpoint->approved_spki };
+                               .approved_spki = session->endpoint->approved_spki,
+                               .relax = session->relax };
         int r;
 
         if (session->endpoint->security == SECURITY_TLS)
@@ -121,6 +184,21 @@ static int session_start_tls(Session *session, Outcome *no)
                 return pop3_start_tls(session->pop3, session->tls, &request, &session->certificate,
                                       no);
         return smtp_start_tls(session->smtp, session->tls, &request, &session->certificate, no);
+}
+
+/* What it said in clear, where STARTTLS was missing. */
+static int evidence_offer(const Session *session, Dict *to)
+{
+        int r = dict_set_text(to, KEY_GREETING,
+                              session->pop3   ? pop3_greeting(session->pop3)
+                              : session->smtp ? smtp_greeting(session->smtp)
+                                              : NULL);
+
+        return r < 0 ? r
+                     : dict_set_list(to, KEY_CAPABILITIES,
+                                     session->pop3   ? pop3_capabilities(session->pop3)->lines
+                                     : session->smtp ? smtp_extensions(session->smtp)->lines
+                                                     : NULL);
 }
 
 int session_secure(Session *session, Finding *ret)
@@ -145,6 +223,12 @@ int session_secure(Session *session, Finding *ret)
         r = session_start_tls(session, &no);
         if (r < 0)
                 return r;
+        if (r > 0 && no.kind == OUTCOME_NOT_OFFERED) {
+                r = evidence_offer(session, &ret->evidence);
+                if (r < 0)
+                        return r;
+                r = 1;
+        }
         if (r > 0)
                 return session_fail(session, ret, &no);
         session->tls_on = true;

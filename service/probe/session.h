@@ -8,11 +8,21 @@
 #include "base/transcript.h"
 #include "probe/endpoint.h"
 #include "probe/finding.h"
+#include "probe/provider.h"
 #include "talk/pop3.h"
 #include "talk/smtp.h"
 #include "wire/dial.h"
 #include "wire/dns.h"
+#include "wire/http.h"
 #include "wire/tls.h"
+
+/* What a closer look at a failure may use beside the server itself. */
+typedef struct Means {
+        Http *http;                 /* to ask what time it is; NULL: not asked */
+        const Providers *providers; /* whose servers have nothing to do with this one; NULL: none */
+        bool controls;              /* may they be asked? */
+        const char *connectivity_url, *connectivity_response; /* see Config; NULL: not asked */
+} Means;
 
 typedef struct Session {
         Side side;
@@ -25,6 +35,9 @@ typedef struct Session {
         bool token;                /* its secret is an OAuth access token, no password */
         const char *unlisted;      /* a mechanism that this provider takes without offering it; borrowed, NULL none */
         unsigned refusals_allowed; /* how often the server may say no to this secret; 0 counts as 1 */
+        const Means *means;     /* NULL: no closer look is taken; borrowed */
+        bool thorough;          /* try each address family by itself, too */
+        unsigned relax;         /* TlsRelax bits: the handshake is to learn from, and TLS never comes to stand */
         /* what has been reached so far, owned */
         DnsAddresses *addresses;
         Stream *stream; /* between port and greeting */
@@ -32,6 +45,7 @@ typedef struct Session {
         Smtp *smtp;
         Certificate *certificate;
         bool tls_on, logged_in;
+        Outcome no; /* to the last probe that failed */
         uint64_t messages, octets;
 } Session;
 
@@ -59,6 +73,13 @@ int session_mailbox(Session *session, Finding *ret);
 int session_sender(Session *session, const char *address, Finding *ret);
 /* Ends the dialogue politely, in two seconds at most. */
 void session_quit(Session *session);
+
+/* Looks closer at the failure of @step, which @finding tells and session->no: may replace its cause by a better one, and adds evidence.
+ * Never signs in. Suspends, at most DIAGNOSE_USEC; in what failed at once, hardly longer than a round trip. Returns 0, negative errno. */
+#define DIAGNOSE_USEC (6 * USEC_PER_SEC)
+int session_diagnose(Session *session, StepId step, Finding *finding);
+/* A second session with the same server, for looking only: same endpoint and addresses, nothing learnt. Returns 0, -ENOMEM. */
+int session_look_again(Session *ret, const Session *from);
 
 /* All steps up to and without the login, stopping at the first that does not pass (@ret tells; @ret_step which). For a redial and
  * for the fetch. */

@@ -50,6 +50,7 @@ Certificate *certificate_free(Certificate *certificate)
         free(certificate->key);
         free(certificate->protocol);
         free(certificate->cipher);
+        free(certificate->exchange);
         free(certificate);
         return NULL;
 }
@@ -62,14 +63,16 @@ int certificate_copy(Certificate **ret, const Certificate *certificate)
                 return -ENOMEM;
         *copy = *certificate;
         copy->errors = copy->names = NULL;
-        copy->subject = copy->issuer = copy->key = copy->protocol = copy->cipher = NULL;
+        copy->subject = copy->issuer = copy->key = copy->protocol = copy->cipher =
+                copy->exchange = NULL;
         if (list_copy(&copy->errors, certificate->errors) < 0 ||
             list_copy(&copy->names, certificate->names) < 0 ||
             text_set(&copy->subject, certificate->subject) < 0 ||
             text_set(&copy->issuer, certificate->issuer) < 0 ||
             text_set(&copy->key, certificate->key) < 0 ||
             text_set(&copy->protocol, certificate->protocol) < 0 ||
-            text_set(&copy->cipher, certificate->cipher) < 0)
+            text_set(&copy->cipher, certificate->cipher) < 0 ||
+            text_set(&copy->exchange, certificate->exchange) < 0)
                 return -ENOMEM;
         *ret = TAKE(copy);
         return 0;

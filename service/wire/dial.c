@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
+#include <linux/errqueue.h> /* needs <time.h> */
 
 #include "base/clock.h"
 #include "wire/dial.h"
+#include "wire/network.h"
 
 /* RFC 8305 section 5: Connection Attempt Delay. */
 #define ATTEMPT_DELAY_USEC (250 * USEC_PER_MSEC)
@@ -20,6 +23,8 @@ typedef struct Attempt {
         int fd;
         uint64_t started, usec;
         int result; /* 0 connected, positive errno of the world, negative of ours */
+        char by[48]; /* see DialAttempt */
+        bool prohibited, ours;
         bool done;
 } Attempt;
 
@@ -51,6 +56,56 @@ static int error_of_world(int error)
         return error == EADDRNOTAVAIL ? ENETUNREACH : error;
 }
 
+/* Who it is that says no, by ICMP, is kept for us only when we ask for it; an established connection is better off without (RFC 5927). */
+static void attempt_ask_who(const Attempt *attempt, int on)
+{
+        bool six = attempt->address.ss_family == AF_INET6;
+
+        (void) setsockopt(attempt->fd, six ? IPPROTO_IPV6 : IPPROTO_IP,
+                          six ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on));
+}
+
+/* RFC 1812 section 5.2.7.1, RFC 4443 section 3.1. "No such port" is said about TCP by firewalls only; that a neighbour does not answer, by the
+ * kernel to itself, is no prohibition. */
+static bool error_prohibits(const struct sock_extended_err *e)
+{
+        static const uint8_t codes4[] = { 3, 9, 10, 13 }, codes6[] = { 1, 4, 5, 6 };
+        bool six = e->ee_origin == SO_EE_ORIGIN_ICMP6;
+        const uint8_t *codes = six ? codes6 : codes4;
+
+        if (e->ee_type != (six ? 1 : 3))
+                return false;
+        for (size_t i = 0; i < ELEMENTS(codes4); i++)
+                if (e->ee_code == codes[i])
+                        return true;
+        return false;
+}
+
+static void attempt_take_offender(Attempt *attempt, const struct sock_extended_err *e)
+{
+        const struct sockaddr *by = SO_EE_OFFENDER(e);
+
+        if ((e->ee_origin != SO_EE_ORIGIN_ICMP && e->ee_origin != SO_EE_ORIGIN_ICMP6) ||
+            (by->sa_family != AF_INET && by->sa_family != AF_INET6))
+                return;
+        address_text(by, attempt->by);
+        attempt->prohibited = error_prohibits(e);
+        attempt->ours = attempt->prohibited && network_is_own(by);
+}
+
+static void attempt_read_who(Attempt *attempt)
+{
+        _Alignas(struct cmsghdr) char control[256];
+        struct msghdr message = { .msg_control = control, .msg_controllen = sizeof(control) };
+
+        if (recvmsg(attempt->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+                return;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+                if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||
+                    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
+                        attempt_take_offender(attempt, (const struct sock_extended_err *) CMSG_DATA(c));
+}
+
 /* Returns 0, a positive errno, -ECANCELED, -ETIME, negative errno. */
 static int attempt_connect(Attempt *attempt)
 {
@@ -62,6 +117,7 @@ static int attempt_connect(Attempt *attempt)
                              0);
         if (attempt->fd < 0)
                 return error_is_ours(errno) ? -errno : errno;
+        attempt_ask_who(attempt, 1);
         if (connect(attempt->fd, (struct sockaddr *) &attempt->address, attempt->address_len) == 0)
                 return 0;
         if (errno != EINPROGRESS)
@@ -74,6 +130,10 @@ static int attempt_connect(Attempt *attempt)
                 return r;
         if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
                 return -errno;
+        if (error)
+                attempt_read_who(attempt);
+        else
+                attempt_ask_who(attempt, 0);
         return error_of_world(error);
 }
 
@@ -228,6 +288,9 @@ static void race_report(const Race *race, bool timed_out, DialReport *report)
 
                 address_text((const struct sockaddr *) &attempt->address, to->address);
                 to->usec = attempt->done ? attempt->usec : clock_now() - attempt->started;
+                memcpy(to->by, attempt->by, sizeof(to->by));
+                to->prohibited = attempt->prohibited;
+                to->ours = attempt->ours;
                 to->error = lost            ? ECANCELED
                             : attempt->done ? attempt->result
                             : timed_out     ? ETIMEDOUT

@@ -21,9 +21,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "wire/dns.h"
+#include "wire/network.h"
 
 /* RFC 1035 section 3.2, RFC 3596, RFC 2782; <arpa/nameser.h> has them too, but also a MIN() of its own. */
-enum { CLASS_IN = 1, TYPE_A = 1, TYPE_MX = 15, TYPE_TXT = 16, TYPE_AAAA = 28, TYPE_SRV = 33 };
+enum { CLASS_IN = 1, TYPE_A = 1, TYPE_NS = 2, TYPE_CNAME = 5, TYPE_MX = 15, TYPE_TXT = 16, TYPE_AAAA = 28, TYPE_SRV = 33 };
 
 enum {
         TIMEOUT_MSEC = 1500, /* first try; doubles, so that both end within LIMIT_DNS_USEC */
@@ -31,6 +32,7 @@ enum {
         SERVERS_MAX = 3, /* as glibc: MAXNS */
         CONF_MAX = 64 * 1024,
         TXT_MAX = 16 * 1024,
+        ALIASES_MAX = 16, /* followed one by one */
 };
 
 /* RFC 8305 section 3: Resolution Delay. */
@@ -412,7 +414,9 @@ typedef struct Lookup {
         int error; /* ours, negative */
         struct sockaddr_storage addresses[2][LIMIT_ADDRESSES];
         unsigned n_addresses[2];
-        char *canonical;
+        char *canonical; /* of a CNAME question: where it leads */
+        bool answered;   /* whatever the answer is */
+        unsigned code;   /* its RCODE */
         DnsRecords *records;
 } Lookup;
 
@@ -638,8 +642,38 @@ static int parse_txt(DnsRecords *records, const unsigned char *data, int len)
         return records->txt ? ARES_SUCCESS : ARES_ENODATA;
 }
 
+/* Where the one alias that was asked for leads: the first CNAME of the answer. */
+static int lookup_take_alias(Lookup *lookup, const unsigned char *data, int len)
+{
+        const unsigned char *at = data + 12;
+        char *name = NULL;
+        long n;
+        int r = ARES_ENODATA;
+
+        if (len < 12 || ares_expand_name(at, data, len, &name, &n) != ARES_SUCCESS)
+                return ARES_EBADRESP;
+        ares_free_string(name);
+        at += n + 4;
+        if (at >= data + len || ares_expand_name(at, data, len, &name, &n) != ARES_SUCCESS)
+                return ARES_ENODATA;
+        ares_free_string(name);
+        at += n;
+        if (at + 10 > data + len || (at[0] << 8 | at[1]) != TYPE_CNAME)
+                return ARES_ENODATA;
+        if (ares_expand_name(at + 10, data, len, &name, &n) != ARES_SUCCESS)
+                return ARES_EBADRESP;
+        if (name_is_valid(name))
+                r = take_host(&lookup->canonical, name) == -ENOMEM ? ARES_ENOMEM : ARES_SUCCESS;
+        ares_free_string(name);
+        return r;
+}
+
 static int lookup_take_records(Lookup *lookup, int type, const unsigned char *data, int len)
 {
+        if (type == TYPE_CNAME)
+                return lookup_take_alias(lookup, data, len);
+        if (type == TYPE_NS)
+                return ARES_SUCCESS; /* that something is answered is all that is asked */
         lookup->records = calloc(1, sizeof(*lookup->records));
         if (!lookup->records)
                 return ARES_ENOMEM;
@@ -654,6 +688,8 @@ static void question_on_answer(void *arg, int status, int timeouts, unsigned cha
         Question *question = arg;
         Lookup *lookup = question->lookup;
 
+        lookup->answered |= data != NULL;
+        lookup->code = data && len >= 4 ? data[3] & 0x0f : 0;
         if (status == ARES_SUCCESS && lookup->waiting)
                 status = question->type == TYPE_A || question->type == TYPE_AAAA
                                  ? lookup_take_addresses(lookup, question, data, len)
@@ -881,6 +917,118 @@ int dns_query(DnsRecords **ret, Dns *dns, const char *name, DnsType type, Outcom
                 qsort(lookup->records->srv, lookup->records->n_srv, sizeof(DnsSrv), srv_compare);
         *ret = TAKE(lookup->records);
         return 0;
+}
+
+/* --- a closer look ------------------------------------------------------------------------------------------- */
+
+/* Waits for the one answer. Returns 0 (@lookup tells), negative errno. */
+static int look_wait(Lookup *lookup)
+{
+        int r = lookup_wait(lookup, LIMIT_DNS_USEC, false);
+
+        if (r < 0 && r != -ETIME)
+                return r;
+        if (!lookup->done[0])
+                lookup->status[0] = DNS_TIMEOUT;
+        return lookup->error;
+}
+
+static int look_ask(Lookup *lookup, Dns *dns, const char *name, int type)
+{
+        int r = lookup_ask(lookup, dns, name, type, 0);
+
+        return r < 0 ? r : look_wait(lookup);
+}
+
+int dns_unchecked(Dns *dns, const char *name, bool *ret)
+{
+        _cleanup_(lookup_leave) Lookup *lookup = NULL;
+        unsigned char *query = NULL;
+        Question *question;
+        int r, n = 0;
+
+        if (!name_is_valid(name))
+                return -EINVAL;
+        r = dns_start(dns, &lookup);
+        if (r < 0)
+                return r;
+        if (ares_create_query(name, CLASS_IN, TYPE_A, 0, 1, &query, &n, 0) != ARES_SUCCESS)
+                return -ENOMEM;
+        query[3] |= 0x10; /* CD: RFC 2535 section 6.1 */
+        question = malloc(sizeof(*question));
+        if (question) {
+                *question = (Question){ lookup, dns->current, TYPE_NS, 0 };
+                lookup->n_ref++;
+                lookup->done[0] = false;
+                dns->current->n_due++;
+                ares_send(dns->current->ares, query, n, question_on_answer, question);
+                channel_arm(dns->current);
+        }
+        ares_free_string(query);
+        if (!question)
+                return -ENOMEM;
+        r = look_wait(lookup);
+        if (r == 0)
+                *ret = lookup->status[0] == DNS_OK && lookup->code == 0;
+        return r;
+}
+
+int dns_alias_loops(Dns *dns, const char *name, bool *ret)
+{
+        _cleanup_list_ char **seen = NULL;
+        int r;
+
+        if (!name_is_valid(name))
+                return -EINVAL;
+        r = list_append(&seen, name, ALIASES_MAX + 1);
+        for (unsigned i = 0; i < ALIASES_MAX && r == 0; i++) {
+                _cleanup_(lookup_leave) Lookup *lookup = NULL;
+
+                r = dns_start(dns, &lookup);
+                if (r == 0)
+                        r = look_ask(lookup, dns, seen[i], TYPE_CNAME);
+                if (r < 0)
+                        return r;
+                if (lookup->status[0] != DNS_OK || !lookup->canonical) {
+                        *ret = false;
+                        return 0;
+                }
+                if (list_contains_nocase(seen, lookup->canonical))
+                        break;
+                r = list_append(&seen, lookup->canonical, ALIASES_MAX + 1);
+        }
+        *ret = true;
+        return r;
+}
+
+int dns_lives(Dns *dns, bool *ret)
+{
+        _cleanup_(lookup_leave) Lookup *lookup = NULL;
+        int r;
+
+        r = dns_start(dns, &lookup);
+        if (r == 0)
+                r = look_ask(lookup, dns, ".", TYPE_NS);
+        if (r == 0)
+                *ret = lookup->answered;
+        return r;
+}
+
+int dns_route(Dns *dns)
+{
+        struct ares_addr_port_node *list = NULL;
+        int result = ENETUNREACH;
+
+        if (dns_refresh(dns) < 0 || ares_get_servers_ports(dns->current->ares, &list) != ARES_SUCCESS)
+                return 0;
+        for (struct ares_addr_port_node *at = list; at && result != 0; at = at->next) {
+                struct sockaddr_storage to = {};
+
+                address_set(&to, at->family, &at->addr);
+                result = network_route((struct sockaddr *) &to);
+        }
+        ares_free_data(list);
+        return result;
 }
 
 DnsRecords *dns_records_free(DnsRecords *records)

@@ -50,6 +50,16 @@ int dns_addresses(DnsAddresses **ret, Dns *dns, const char *host, Outcome *no);
 /* Suspends. Returns 0 with at least one record, 1 with @no, negative errno. */
 int dns_query(DnsRecords **ret, Dns *dns, const char *name, DnsType type, Outcome *no);
 
+/* Why a question failed that should not have. Suspends. Each returns 0 with *@ret, negative errno. */
+/* Does the resolver give an answer when it is told not to check signatures (RFC 4035 section 3.2.2)? Then it minds them. */
+int dns_unchecked(Dns *dns, const char *name, bool *ret);
+/* Does the chain of aliases from @name come back on itself, or does it not end? */
+int dns_alias_loops(Dns *dns, const char *name, bool *ret);
+/* Is anything at all answered: does the resolver live? */
+int dns_lives(Dns *dns, bool *ret);
+/* Has the kernel a way to one of the name servers? 0, or the errno. */
+int dns_route(Dns *dns);
+
 DnsAddresses *dns_addresses_free(DnsAddresses *addresses);
 DEFINE_CLEANUP(DnsAddresses, dns_addresses_free);
 DnsRecords *dns_records_free(DnsRecords *records);

@@ -57,6 +57,7 @@ typedef struct Request {
         bool done, too_long;
         CURLcode code;
         int error; /* ours, negative */
+        time_t date; /* of the answer; -1 none */
         char words[CURL_ERROR_SIZE];
 } Request;
 
@@ -208,6 +209,23 @@ static size_t on_body(char *data, size_t one, size_t len, void *userdata)
         return r < 0 ? 0 : len;
 }
 
+static size_t on_header(char *line, size_t one, size_t len, void *userdata)
+{
+        static const char name[] = "Date:";
+        Request *request = userdata;
+        char value[64];
+        size_t n;
+
+        if (len <= sizeof(name) || len - sizeof(name) >= sizeof(value) ||
+            strncasecmp(line, name, sizeof(name) - 1) != 0)
+                return len;
+        n = len - (sizeof(name) - 1);
+        memcpy(value, line + sizeof(name) - 1, n);
+        value[n] = 0;
+        request->date = curl_getdate(value, NULL);
+        return len;
+}
+
 /* --- one request ------------------------------------------------------------------------------------------- */
 
 static Request *request_free(Request *request)
@@ -233,6 +251,23 @@ static CURLcode on_context(CURL *easy, void *ssl_context, void *userdata)
 {
         tls_lend_trust(userdata, ssl_context);
         return CURLE_OK;
+}
+
+static CURLcode on_context_of_any_time(CURL *easy, void *ssl_context, void *userdata)
+{
+        if (userdata)
+                tls_lend_trust(userdata, ssl_context);
+        tls_ignore_time(ssl_context);
+        return CURLE_OK;
+}
+
+static bool request_ask_time(Request *request, const Http *http)
+{
+        return curl_easy_setopt(request->easy, CURLOPT_NOBODY, 1L) == CURLE_OK &&
+               curl_easy_setopt(request->easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+               curl_easy_setopt(request->easy, CURLOPT_HEADERDATA, request) == CURLE_OK &&
+               curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_FUNCTION, on_context_of_any_time) == CURLE_OK &&
+               curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_DATA, http->tls) == CURLE_OK;
 }
 
 static bool request_lend_trust(CURL *easy, Tls *tls)
@@ -554,6 +589,37 @@ int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flag
         outcome_reset(no);
         response->url = TAKE(target.url);
         *ret = TAKE(response);
+        return 0;
+}
+
+int http_time(uint64_t *ret_usec, Http *http, const char *url, unsigned policy, Outcome *no)
+{
+        _cleanup_(target_deinit) Target target = {};
+        _cleanup_(request_freep) Request *request = NULL;
+        _cleanup_free_ char *pinned = NULL;
+        int r;
+
+        if (fiber_cancelled())
+                return -ECANCELED;
+        r = target_set(&target, url);
+        if (r < 0)
+                return r;
+        FIBER_DEADLINE(LIMIT_HTTPS_USEC);
+        r = resolve_and_pin(&pinned, http, &target, policy, no);
+        if (r)
+                return r;
+        r = request_new(&request, http, &target, pinned, policy);
+        if (r < 0)
+                return r;
+        request->date = -1;
+        if (!request_ask_time(request, http))
+                return -ENOMEM;
+        r = request_run(request, no);
+        if (r)
+                return r;
+        if (request->date <= 0)
+                return outcome_set(no, OUTCOME_HTTP, PHASE_HTTP);
+        *ret_usec = (uint64_t) request->date * USEC_PER_SEC;
         return 0;
 }
 

@@ -37,5 +37,8 @@ enum {
 };
 int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags, unsigned policy,
                   Outcome *no);
+/* What time it is there, by the Date of the answer to a HEAD (RFC 9110 section 6.6.1), whatever its status. The certificate must verify in
+ * everything but its time. Suspends. Returns 0; 1 with @no, also without a Date; negative errno. */
+int http_time(uint64_t *ret_usec, Http *http, const char *url, unsigned policy, Outcome *no);
 HttpResponse *http_response_free(HttpResponse *response);
 DEFINE_CLEANUP(HttpResponse, http_response_free);

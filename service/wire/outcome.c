@@ -25,7 +25,14 @@ int outcome_set(Outcome *outcome, OutcomeKind kind, Phase phase)
 
 void outcome_set_text(Outcome *outcome, const void *text, size_t len)
 {
+        size_t n = MIN(len, sizeof(outcome->raw) - 1);
+
         text_printable(outcome->text, sizeof(outcome->text), text, len);
+        outcome->raw[0] = 0;
+        if (text_is_clean(text, len) || memchr(text, 0, n))
+                return;
+        memcpy(outcome->raw, text, n);
+        outcome->raw[n] = 0;
 }
 
 int outcome_copy(Outcome *to, const Outcome *from)

@@ -67,6 +67,9 @@ typedef struct DialAttempt {
         char address[48]; /* presentation form, no brackets */
         int error; /* 0 connected; errno; ETIMEDOUT our limit; EADDRNOTAVAIL forbidden by policy; ECANCELED lost the race */
         uint64_t usec; /* from its own start to its end */
+        char by[48];     /* who said by ICMP that there is no way: a router, the host; "" nobody */
+        bool prohibited; /* it is forbidden, was said: a firewall */
+        bool ours;       /* and it was this machine that said so */
 } DialAttempt;
 
 typedef struct DialReport {
@@ -88,6 +91,7 @@ typedef struct Outcome {
         char sasl[32];           /* the status of a token that the server dislikes; "" none */
         char sasl_text[384];     /* and all that it said about it, printable */
         bool unjudged;           /* a login ended before the server knew enough to judge the secret */
+        char raw[LIMIT_REPLY_TEXT + 1]; /* the same as it came, for judging: any charset, no NUL; "" when @text says it all */
         unsigned char first[64]; /* the first octets that came instead of what was expected */
         size_t first_len;
         DialReport dial;
@@ -100,8 +104,13 @@ void outcome_deinit(Outcome *outcome);
 void outcome_reset(Outcome *outcome);
 /* Fills kind and phase, leaving the rest; returns 1 for the caller's return statement. */
 int outcome_set(Outcome *outcome, OutcomeKind kind, Phase phase);
-/* Stores foreign text made printable. */
+/* Stores foreign text: printable, and as it came where that is something else. */
 void outcome_set_text(Outcome *outcome, const void *text, size_t len);
+/* The words to judge by. */
+static inline const char *outcome_words(const Outcome *outcome)
+{
+        return outcome->raw[0] ? outcome->raw : outcome->text;
+}
 int outcome_copy(Outcome *to, const Outcome *from);
 /* "connect", "greeting", "login", ...: the phase names of the contract. Never NULL. */
 const char *phase_name(Phase phase);

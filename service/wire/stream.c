@@ -465,7 +465,7 @@ int stream_start_tls(Stream *stream, Tls *tls, const TlsRequest *request,
         r = tls_session_certificate(session, request, &certificate);
         if (r < 0)
                 return r;
-        if (certificate->faults && !certificate->approved) {
+        if ((certificate->faults && !certificate->approved) || request->relax) {
                 certificate_free(no->certificate);
                 no->certificate = TAKE(certificate);
                 return outcome_set(no, OUTCOME_CERTIFICATE, PHASE_HANDSHAKE);

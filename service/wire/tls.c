@@ -188,6 +188,11 @@ void tls_lend_trust(const Tls *tls, void *ssl_context)
         SSL_CTX_set1_cert_store(ssl_context, SSL_CTX_get_cert_store(tls->context));
 }
 
+void tls_ignore_time(void *ssl_context)
+{
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_context), X509_V_FLAG_NO_CHECK_TIME);
+}
+
 /* OpenSSL's own defaults obey OPENSSL_CONF; the file that is named here is the one it would take without. Only the
  * first initialisation of the process counts. */
 static void tls_init_library(void)
@@ -275,7 +280,7 @@ TlsSession *tls_session_free(TlsSession *session)
 }
 
 /* RFC 6125 section 6.4.3 and 6.4.4: no partial wildcards, no common name. RFC 6066 section 3: no SNI for literals. */
-static int session_set_host(TlsSession *session, const char *host)
+static int session_set_host(TlsSession *session, const char *host, bool name)
 {
         X509_VERIFY_PARAM *param = SSL_get0_param(session->ssl);
         unsigned char address[16];
@@ -285,9 +290,22 @@ static int session_set_host(TlsSession *session, const char *host)
         X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
                                                        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
         if (strlen(host) > LIMIT_HOST || !*host || !X509_VERIFY_PARAM_set1_host(param, host, 0) ||
-            !SSL_set_tlsext_host_name(session->ssl, host))
+            (name && !SSL_set_tlsext_host_name(session->ssl, host)))
                 return -EINVAL;
         return 0;
+}
+
+/* For a handshake that nothing will be sent in. */
+static bool session_relax(SSL *ssl, unsigned relax)
+{
+        if (relax & TLS_RELAX_LEVEL) {
+                SSL_set_security_level(ssl, 0);
+                if (!SSL_set_cipher_list(ssl, "ALL:@SECLEVEL=0"))
+                        return false;
+        }
+        if (relax & TLS_RELAX_LEGACY)
+                SSL_set_options(ssl, SSL_OP_LEGACY_SERVER_CONNECT);
+        return !(relax & TLS_RELAX_VERSION) || SSL_set_min_proto_version(ssl, TLS1_VERSION);
 }
 
 int tls_session_new(TlsSession **ret, Tls *tls, const TlsRequest *request, int fd)
@@ -303,7 +321,8 @@ int tls_session_new(TlsSession **ret, Tls *tls, const TlsRequest *request, int f
         session->fd = fd;
         ERR_clear_error();
         session->ssl = SSL_new(tls->context);
-        if (!session->ssl || !SSL_set_app_data(session->ssl, session))
+        if (!session->ssl || !SSL_set_app_data(session->ssl, session) ||
+            !session_relax(session->ssl, request->relax))
                 return -ENOMEM;
         bio = BIO_new(tls->method);
         if (!bio)
@@ -311,7 +330,7 @@ int tls_session_new(TlsSession **ret, Tls *tls, const TlsRequest *request, int f
         BIO_set_data(bio, session);
         BIO_set_init(bio, 1);
         SSL_set_bio(session->ssl, bio, bio);
-        r = session_set_host(session, request->host);
+        r = session_set_host(session, request->host, !(request->relax & TLS_RELAX_NO_NAME));
         ERR_clear_error();
         if (r < 0)
                 return r;
@@ -424,6 +443,24 @@ static int session_add_errors(TlsSession *session, Certificate *certificate)
         return 0;
 }
 
+static void evp_keyp(EVP_PKEY **key)
+{
+        EVP_PKEY_free(*key);
+}
+
+/* The group of the key exchange: "DH 1024", "X25519". Without one the server's key itself decrypts (static RSA). */
+static int session_read_exchange(TlsSession *session, Certificate *certificate)
+{
+        _cleanup_(evp_keyp) EVP_PKEY *key = NULL;
+        const char *type;
+
+        if (!SSL_get_peer_tmp_key(session->ssl, &key) || !key)
+                return text_set(&certificate->exchange, "RSA");
+        type = EVP_PKEY_get0_type_name(key);
+        certificate->exchange_bits = (unsigned) MAX(EVP_PKEY_get_bits(key), 0);
+        return text_format(&certificate->exchange, "%s %u", type ? type : "?", certificate->exchange_bits);
+}
+
 int tls_session_certificate(TlsSession *session, const TlsRequest *request, Certificate **ret)
 {
         _cleanup_(certificate_freep) Certificate *certificate = NULL;
@@ -444,6 +481,12 @@ int tls_session_certificate(TlsSession *session, const TlsRequest *request, Cert
         if (r < 0)
                 return r;
         r = text_set(&certificate->cipher, SSL_get_cipher_name(session->ssl));
+        if (r < 0)
+                return r;
+        certificate->cipher_bits = (unsigned) MAX(SSL_CIPHER_get_bits(SSL_get_current_cipher(session->ssl), NULL), 0);
+        certificate->legacy = SSL_version(session->ssl) < TLS1_3_VERSION &&
+                              !SSL_get_secure_renegotiation_support(session->ssl);
+        r = session_read_exchange(session, certificate);
         if (r < 0)
                 return r;
         certificate->approved = certificate->faults != 0 && request->approved_spki &&

@@ -136,7 +136,7 @@ incoming('stls-not-offered', 'tls', 'tls.starttls-unavailable', odd('pop-no-stls
 incoming('stls-refused', 'tls', 'tls.starttls-failed', odd('pop-stls-refused', 'starttls'), {'reply': 'not available'})
 incoming('stls-injected', 'tls', 'server.protocol-violation', odd('pop-stls-injected', 'starttls'), {'error': 'waiting'})
 outgoing('starttls-not-offered', 'tls', 'tls.starttls-unavailable', odd('smtp-no-starttls', 'starttls'))
-outgoing('starttls-stripped', 'tls', 'tls.starttls-unavailable', odd('smtp-starttls-stripped', 'starttls'))
+outgoing('starttls-stripped', 'tls', 'tls.starttls-stripped', odd('smtp-starttls-stripped', 'starttls'), {'capabilities': 'XXXXXXXA'})
 outgoing('starttls-refused', 'tls', 'tls.starttls-failed', odd('smtp-starttls-refused', 'starttls'), {'status': '454'})
 outgoing('starttls-injected', 'tls', 'server.protocol-violation', odd('smtp-starttls-injected', 'starttls'), {'error': 'waiting'})
 

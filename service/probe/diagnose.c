@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The closer look at what failed, in the order of judgement: our own side, then the port, then encryption. What is asked beside the server
+ * itself is little, carries no secret, and happens only when something has failed. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "dbus/names.h"
+#include "probe/control.h"
+#include "probe/diagnose.h"
+#include "probe/judge.h"
+#include "wire/network.h"
+
+/* A refusal has come in one round trip: what else is asked must not take much longer. */
+#define REFUSED_LOOK_MIN_USEC (250 * USEC_PER_MSEC)
+#define REFUSED_LOOK_MAX_USEC USEC_PER_SEC
+#define SILENT_LOOK_USEC (2 * USEC_PER_SEC)
+
+static int set_cause(Finding *finding, const char *cause)
+{
+        finding->cause = cause;
+        return 0;
+}
+
+/* --- our own side ---------------------------------------------------------------------------------------------- */
+
+int diagnose_offline(Session *session, Finding *finding)
+{
+        Network network;
+        const char *what = NULL;
+        int r = network_look(&network);
+
+        if (r < 0)
+                return r;
+        if (!network.link)
+                what = "no network interface is up with an address";
+        else if (!network.route4 && !network.route6 && dns_route(session->dns) != 0)
+                what = "there is no way out of the local network";
+        if (!what)
+                return 0;
+        finding->cause = "net.offline";
+        r = dict_set_text(&finding->evidence, KEY_NETWORK, what);
+        return r < 0 ? r : 1;
+}
+
+static int look_at_names(Session *session, Finding *finding)
+{
+        const char *host = session->endpoint->host;
+        bool yes = false;
+        int r;
+
+        switch (session->no.dns) {
+        case DNS_SERVFAIL:
+                r = dns_unchecked(session->dns, host, &yes);
+                if (r == 0 && yes)
+                        return set_cause(finding, "dns.dnssec-bogus");
+                if (r == 0)
+                        r = dns_alias_loops(session->dns, host, &yes);
+                return r == 0 && yes ? set_cause(finding, "dns.cname-loop") : r;
+        case DNS_TIMEOUT:
+                r = dns_lives(session->dns, &yes);
+                return r < 0 ? r
+                             : dict_add_to_list(
+                                       &finding->evidence, KEY_CONTROLS,
+                                       yes ? "the name server answers other questions"
+                                           : "the name server answers no other question either");
+        case DNS_OK:
+        case DNS_NXDOMAIN:
+        case DNS_NO_DATA:
+        case DNS_NO_RESOLVER:
+                return 0;
+        }
+        return 0;
+}
+
+/* --- the port -------------------------------------------------------------------------------------------------- */
+
+static bool any(const Control *controls, size_t n, bool (*is)(const Control *))
+{
+        for (size_t i = 0; i < n; i++)
+                if (is(&controls[i]))
+                        return true;
+        return false;
+}
+
+static bool control_alive(const Control *control)
+{
+        return control_lives(control);
+}
+
+static bool control_answers(const Control *control)
+{
+        return control->done && control->error == 0;
+}
+
+/* "IMAP answers, POP3 does not": what there is instead. */
+static int tell_alternative(const Endpoint *endpoint, const Control *controls, size_t n,
+                            Finding *finding)
+{
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_free_ char *text = NULL;
+
+                if (!control_answers(&controls[i]) || controls[i].port == 443)
+                        continue;
+                if (text_format(&text, "%s answers at port %u of %s", controls[i].what,
+                                controls[i].port, endpoint->host) < 0)
+                        return -ENOMEM;
+                return dict_set_text(&finding->evidence, KEY_ALTERNATIVE, text);
+        }
+        return 0;
+}
+
+/* Port 25 is closed to customers by many; any other one, when servers that have nothing to do with each other are silent there, too. */
+static int look_elsewhere(Session *session, bool alive, Finding *finding)
+{
+        Control others[CONTROLS_MAX];
+        size_t n, n_silent = 0;
+        int r;
+
+        if (alive && session->endpoint->port == 25)
+                return set_cause(finding, "net.port-blocked");
+        n = controls_elsewhere(session, others);
+        r = controls_run(session, others, n, SILENT_LOOK_USEC);
+        if (r == 0)
+                r = controls_tell(others, n, &finding->evidence);
+        for (size_t i = 0; i < n; i++)
+                n_silent += others[i].done && others[i].error == ETIMEDOUT;
+        return r == 0 && alive && n_silent >= 2 ? set_cause(finding, "net.port-blocked") : r;
+}
+
+static bool firewall_of_ours(const Session *session)
+{
+        const DnsAddresses *a = session->addresses;
+
+        for (unsigned i = 0; a && i < a->n_addresses; i++) {
+                const struct sockaddr *to = (const struct sockaddr *) &a->addresses[i];
+
+                if (address_allowed(to, session->policy) &&
+                    network_send_allowed(to, session->endpoint->port) != 0)
+                        return true;
+        }
+        return false;
+}
+
+static uint64_t refused_look_usec(const DialReport *report)
+{
+        uint64_t slowest = 0;
+
+        for (unsigned i = 0; i < report->n_attempts; i++)
+                if (report->attempts[i].error == ECONNREFUSED)
+                        slowest = MAX(slowest, report->attempts[i].usec);
+        return MIN(MAX(4 * slowest, REFUSED_LOOK_MIN_USEC), REFUSED_LOOK_MAX_USEC);
+}
+
+static int look_at_port(Session *session, Finding *finding)
+{
+        bool silent = session->no.error == ETIMEDOUT, alive;
+        Control controls[CONTROLS_MAX];
+        size_t n;
+        int r;
+
+        r = evidence_families(&finding->evidence, &session->no.dial);
+        if (r < 0 || text_equal(finding->cause, "net.blocked-locally"))
+                return r;
+        if (session->no.error != ECONNREFUSED) {
+                r = diagnose_offline(session, finding);
+                if (r != 0)
+                        return MIN(r, 0);
+                if (silent && firewall_of_ours(session))
+                        return set_cause(finding, "net.blocked-locally");
+        }
+        if (!session->addresses)
+                return 0;
+        n = controls_beside(session->endpoint, controls);
+        r = controls_run(session, controls, n,
+                         silent ? SILENT_LOOK_USEC : refused_look_usec(&session->no.dial));
+        if (r == 0)
+                r = controls_tell(controls, n, &finding->evidence);
+        if (r == 0)
+                r = tell_alternative(session->endpoint, controls, n, finding);
+        if (r < 0 || !silent)
+                return r;
+        alive = any(controls, n, control_alive);
+        if (!alive) {
+                r = diagnose_portal(session, finding);
+                if (r != 0)
+                        return MIN(r, 0);
+        }
+        return look_elsewhere(session, alive, finding);
+}
+
+/* --- encryption -------------------------------------------------------------------------------------------------- */
+
+static int look_at_certificate(Session *session, Finding *finding)
+{
+        unsigned faults = session->no.certificate->faults;
+        int r;
+
+        if (faults &
+            (CERTIFICATE_SELF_SIGNED | CERTIFICATE_UNTRUSTED_CA | CERTIFICATE_WRONG_NAME)) {
+                r = diagnose_portal(session, finding);
+                if (r != 0)
+                        return MIN(r, 0);
+        }
+        if (faults & (CERTIFICATE_SELF_SIGNED | CERTIFICATE_UNTRUSTED_CA)) {
+                r = diagnose_interception(session, finding);
+                if (r < 0)
+                        return r;
+        }
+        if (faults & CERTIFICATE_WRONG_NAME) {
+                r = diagnose_names(session, finding);
+                if (r < 0)
+                        return r;
+        }
+        return faults & (CERTIFICATE_EXPIRED | CERTIFICATE_NOT_YET_VALID)
+                       ? diagnose_clock(session, finding)
+                       : 0;
+}
+
+static bool web_answers(const Finding *finding)
+{
+        return text_equal(dict_text(&finding->evidence, KEY_SPEAKS), "http");
+}
+
+static int look_at_tls(Session *session, Finding *finding)
+{
+        int r;
+
+        if (web_answers(finding)) {
+                r = diagnose_portal(session, finding);
+                return MIN(r, 0);
+        }
+        return text_equal(finding->cause, "tls.handshake-failed") ||
+                               text_equal(finding->cause, "tls.version-unsupported") ||
+                               text_equal(finding->cause, "tls.weak-crypto") ||
+                               text_equal(finding->cause, "tls.legacy-renegotiation")
+                       ? diagnose_handshake(session, finding)
+                       : 0;
+}
+
+static int look(Session *session, Finding *finding)
+{
+        const Outcome *no = &session->no;
+
+        switch (no->kind) {
+        case OUTCOME_DNS: {
+                int r = diagnose_offline(session, finding);
+
+                return r != 0 ? MIN(r, 0) : look_at_names(session, finding);
+        }
+        case OUTCOME_POLICY:
+                return MIN(diagnose_portal(session, finding), 0);
+        case OUTCOME_CONNECT:
+                return look_at_port(session, finding);
+        case OUTCOME_CERTIFICATE:
+                return no->certificate ? look_at_certificate(session, finding) : 0;
+        case OUTCOME_HANDSHAKE:
+        case OUTCOME_GARBAGE:
+                return look_at_tls(session, finding);
+        case OUTCOME_CLOSED:
+        case OUTCOME_RESET:
+                return no->phase == PHASE_HANDSHAKE ? look_at_tls(session, finding) : 0;
+        case OUTCOME_TIMEOUT:
+                return no->phase == PHASE_GREETING ? diagnose_silence(session, finding) : 0;
+        case OUTCOME_NOT_OFFERED:
+                return text_equal(finding->cause, "tls.starttls-unavailable")
+                               ? diagnose_stripped(session, finding)
+                               : 0;
+        case OUTCOME_NONE:
+        case OUTCOME_TOO_LONG:
+        case OUTCOME_INJECTED:
+        case OUTCOME_REPLY:
+        case OUTCOME_HTTP:
+                return 0;
+        }
+        return 0;
+}
+
+int session_diagnose(Session *session, StepId step, Finding *finding)
+{
+        int r;
+
+        if (!session->means || finding->status != STEP_FAILED || session->no.kind == OUTCOME_NONE)
+                return 0;
+        FIBER_DEADLINE(DIAGNOSE_USEC);
+        r = look(session, finding);
+        /* What was found until then is told. */
+        return r == -ETIME ? 0 : r;
+}
