@@ -49,6 +49,14 @@ static int check_keys(Core *core, const Dict *dict, const OptionKey *keys, size_
         return 0;
 }
 
+/* Where the keys of a server stand, for the errors: Probe has no sides. */
+static const char *server_place(const Setup *setup, Side side)
+{
+        if (setup->kind == SETUP_PROBE)
+                return "";
+        return side == SIDE_INCOMING ? KEY_INCOMING "." : KEY_OUTGOING ".";
+}
+
 int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why)
 {
         static const OptionKey keys[] = { { KEY_HOST, DICT_TEXT },
@@ -61,6 +69,7 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
         const char *host = dict_text(server, KEY_HOST), *user = dict_text(server, KEY_USER);
         const char *security = dict_text(server, KEY_SECURITY),
                    *protocol = dict_text(server, KEY_PROTOCOL);
+        const char *place = server_place(setup, side);
         uint64_t port;
         int r;
 
@@ -69,27 +78,26 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
                 return r;
         if (protocol && strcmp(protocol, protocol_name(e.protocol)) != 0)
                 return core_why(setup->core, ret_why, SETUP_NOT_SUPPORTED,
-                                "'%s.protocol' can only be %s", side_name(side),
-                                protocol_name(e.protocol));
+                                "'%sprotocol' can only be %s", place, protocol_name(e.protocol));
         if (security && security_from_name(security, &e.security) < 0)
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%s.security' must be tls or starttls", side_name(side));
+                                "'%ssecurity' must be tls or starttls", place);
         if (e.security == SECURITY_NONE)
                 return core_why(
                         setup->core, ret_why, SETUP_INVALID_KEY,
-                        "'%s.security' none is refused: a password is never sent unencrypted",
-                        side_name(side));
+                        "'%ssecurity' none is refused: a password is never sent unencrypted",
+                        place);
         port = dict_number(server, KEY_PORT, protocol_default_port(e.protocol, e.security));
         if (port < 1 || port > 65535)
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%s.port' must be 1 to 65535", side_name(side));
+                                "'%sport' must be 1 to 65535", place);
         e.port = (uint16_t) port;
         /* A well-known port tells the security that was not given. */
         if (!security && (e.port == 110 || e.port == 587 || e.port == 25))
                 e.security = SECURITY_STARTTLS;
         if (user && (!*user || strlen(user) > LIMIT_ADDRESS))
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%s.user' is empty or too long", side_name(side));
+                                "'%suser' is empty or too long", place);
         if (!host) {
                 /* What is given counts, the rest is found. */
                 s->port_wish = dict_find(server, KEY_PORT) ? e.port : 0;
@@ -100,7 +108,7 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
         r = host_normalize(&e.host, host);
         if (r == -EINVAL)
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%s.host' is not a host name", side_name(side));
+                                "'%shost' is not a host name", place);
         if (r == 0)
                 r = text_set(&e.user, user             ? user
                                       : setup->address ? setup->address->address
