@@ -411,7 +411,6 @@ static int capability_take(ImapCapabilities *capabilities, const char *word, siz
                 { "LITERAL-", &capabilities->literal_minus },
                 { "UIDPLUS", &capabilities->uidplus },
                 { "SPECIAL-USE", &capabilities->special_use },
-                { "ESEARCH", &capabilities->esearch },
                 { "ENABLE", &capabilities->enable },
                 { "UTF8=ACCEPT", &capabilities->utf8_accept },
         };
@@ -447,7 +446,6 @@ int imap_parse_capabilities(ImapCapabilities *capabilities, const char *text, si
         }
         /* RFC 9051 section 7.2.2: rev2 has these built in. */
         capabilities->sasl_ir |= capabilities->rev2;
-        capabilities->esearch |= capabilities->rev2;
         capabilities->uidplus |= capabilities->rev2;
         capabilities->idle |= capabilities->rev2;
         capabilities->enable |= capabilities->rev2;
@@ -699,56 +697,6 @@ int imap_parse_list(ImapFolder *ret, const char *data, size_t len)
 
 /* --- sets ------------------------------------------------------------------------------------------------------------ */
 
-static int set_number(ImapSet *set, uint32_t *ret)
-{
-        size_t n = 0;
-
-        while (n < set->len && is_digit(set->text[n]))
-                n++;
-        if (imap_parse_number(set->text, n, ret) < 0)
-                return -EBADMSG;
-        set->text += n;
-        set->len -= n;
-        return 0;
-}
-
-static int set_range(ImapSet *set)
-{
-        uint32_t first, last;
-
-        if (set_number(set, &first) < 0)
-                return -EBADMSG;
-        last = first;
-        if (set->len > 0 && *set->text == ':') {
-                set->text++;
-                set->len--;
-                if (set_number(set, &last) < 0)
-                        return -EBADMSG;
-        }
-        if (set->len > 0 && *set->text != ',')
-                return -EBADMSG;
-        if (set->len > 0) {
-                set->text++;
-                set->len--;
-        }
-        set->next = MIN(first, last); /* RFC 9051: either order */
-        set->last = MAX(first, last);
-        return 0;
-}
-
-int imap_set_next(ImapSet *set, uint32_t *ret)
-{
-        if (set->next == 0) {
-                if (set->len == 0)
-                        return 0;
-                if (set_range(set) < 0)
-                        return -EBADMSG;
-        }
-        *ret = set->next;
-        set->next = set->next == set->last ? 0 : set->next + 1;
-        return 1;
-}
-
 int imap_set_append(Buffer *to, const uint32_t *uids, size_t n, size_t max)
 {
         size_t taken = 0;
@@ -770,37 +718,6 @@ int imap_set_append(Buffer *to, const uint32_t *uids, size_t n, size_t max)
                 taken = last + 1;
         }
         return (int) taken;
-}
-
-int imap_parse_esearch(ImapSet *ret, const char *data, size_t len)
-{
-        Cursor c = { data, data + len };
-        ImapSet set = {};
-
-        skip_blanks(&c);
-        if (c.p < c.end && *c.p == '(' && skip_value(&c) != 0) /* (TAG "w7") */
-                return -EBADMSG;
-        for (;;) {
-                const char *word, *value;
-                size_t word_len, value_len;
-
-                skip_blanks(&c);
-                if (c.p == c.end)
-                        break;
-                word_len = take_atom(&c, &word);
-                if (word_is(word, word_len, "UID"))
-                        continue;
-                skip_blanks(&c);
-                if (!word_is(word, word_len, "ALL")) {
-                        if (skip_value(&c) != 0)
-                                return -EBADMSG;
-                        continue;
-                }
-                value_len = take_atom(&c, &value);
-                set = (ImapSet){ .text = value, .len = value_len };
-        }
-        *ret = set;
-        return 0;
 }
 
 /* --- what we say ------------------------------------------------------------------------------------------------------ */

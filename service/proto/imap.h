@@ -49,7 +49,7 @@ int imap_literal_at_end(const char *line, size_t len, uint64_t *ret_size, size_t
 typedef struct ImapCapabilities {
         bool known;
         bool rev1, rev2, starttls, login_disabled, sasl_ir, id, idle, literal_plus, literal_minus;
-        bool uidplus, special_use, esearch, enable, utf8_accept;
+        bool uidplus, special_use, enable, utf8_accept;
         char **sasl; /* mechanism names, upper case */
         char **list; /* all of them, printable, as evidence */
 } ImapCapabilities;
@@ -110,18 +110,8 @@ typedef struct ImapFolder {
 /* The data of a LIST response. -EBADMSG also for a name that is too long or has a control character. */
 int imap_parse_list(ImapFolder *ret, const char *data, size_t len);
 
-/* "1:3,7" into single numbers, at most @max at once, ascending as given; *@at (0 at first) remembers the place, *@next the number in a
- * range. Returns how many, 0 at the end, -EBADMSG. */
-typedef struct ImapSet {
-        const char *text;
-        size_t len;
-        uint32_t next, last; /* of the range under way; next 0: none */
-} ImapSet;
-int imap_set_next(ImapSet *set, uint32_t *ret);
-/* The reverse: ascending @uids as ranges, as many as fit in @max octets. Returns how many were taken, -ENOMEM. */
+/* Ascending @uids as ranges ("1:3,7"), as many as fit in @max octets. Returns how many were taken, -ENOMEM. */
 int imap_set_append(Buffer *to, const uint32_t *uids, size_t n, size_t max);
-/* The set of an ESEARCH response's ALL (empty when nothing was found). Returns 0, -EBADMSG. */
-int imap_parse_esearch(ImapSet *ret, const char *data, size_t len);
 /* One number that is all of @text. Returns 0, -EBADMSG (also for 0). */
 int imap_parse_number(const char *text, size_t len, uint32_t *ret);
 

@@ -38,17 +38,6 @@ static void each(const char *p, size_t len)
         }
 }
 
-static void sets(const char *p, size_t len)
-{
-        ImapSet set = {};
-        uint32_t n;
-
-        if (imap_parse_esearch(&set, p, len) < 0)
-                set = (ImapSet){ .text = p, .len = len };
-        for (unsigned i = 0; i < 1000 && imap_set_next(&set, &n) == 1; i++)
-                assert(n > 0);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         ImapCapabilities capabilities = {};
@@ -60,7 +49,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 size_t len = (size_t) ((lf ? lf : end) - p);
 
                 each(p, len);
-                sets(p, len);
                 (void) imap_parse_capabilities(&capabilities, p, len);
                 p += len + (lf != NULL);
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* STARTTLS for both dialogues against a real TLS server: what was learnt in clear is forgotten, what is needed after it works
+/* STARTTLS for the three dialogues against a real TLS server: what was learnt in clear is forgotten, what is needed after it works
  * without a word in clear. */
 #include "tests/unit/wire/helper.h"
 
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "talk/imap.h"
 #include "talk/pop3.h"
 #include "talk/smtp.h"
 
@@ -181,7 +182,59 @@ static int run_smtp(const Cert *cert, const char *ca_file)
         return 0;
 }
 
-/* --- both ---------------------------------------------------------------------------------------------------- */
+/* --- IMAP ---------------------------------------------------------------------------------------------------- */
+
+static const char *const imap_answers[][2] = {
+        { "w2 CAPABILITY", "* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN\r\nw2 OK\r\n" },
+        { "w3 AUTHENTICATE PLAIN ", "w3 OK [CAPABILITY IMAP4rev1 IDLE] in\r\n" },
+        { "w4 LOGOUT", "* BYE\r\nw4 OK\r\n" },
+        { NULL, NULL },
+};
+
+static int run_imap(const Cert *cert, const char *ca_file)
+{
+        _cleanup_(tls_freep) Tls *tls = NULL;
+        _cleanup_(imap_freep) Imap *imap = NULL;
+        _cleanup_(certificate_freep) Certificate *certificate = NULL;
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
+        _cleanup_(server_stopp) Server *server = NULL;
+        _cleanup_outcome_ Outcome no = {};
+        const TlsRequest request = { .host = HOST };
+        Login login = { .user = "tim" };
+        Script script = {
+                .greeting = "* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=LOGIN IDLE] in clear\r\n",
+                .command = "w1 STARTTLS\r\n",
+                .go = "w1 OK go\r\n",
+                .behind_go = "",
+                .answers = imap_answers,
+                .tls.cert = cert,
+        };
+
+        server = server_start("127.0.0.1", 0, serve, &script);
+        assert_int_equal(tls_new(&tls, ca_file), 0);
+        assert_int_equal(secret_new(&secret, "geheim", 6), 0);
+        login.secret = secret;
+        assert_int_equal(imap_open(&imap, stream_to(server_port(server)), NULL, "incoming", &no),
+                         0);
+        assert_string_equal(imap_greeting(imap), "in clear");
+        assert_true(imap_capabilities(imap)->idle);
+        assert_int_equal(imap_start_tls(imap, tls, &request, &certificate, &no), 0);
+        assert_int_equal(certificate->faults, 0);
+        assert_string_equal(imap_greeting(imap), "");
+        assert_false(imap_capabilities(imap)->known || imap_capabilities(imap)->idle);
+        assert_int_equal(imap_start_tls(imap, tls, &request, NULL, &no), -EALREADY);
+        assert_int_equal(imap_ask_capabilities(imap, &no), 0);
+        assert_false(imap_capabilities(imap)->starttls);
+        assert_int_equal(imap_login(imap, &login, &no), 0);
+        assert_int_equal(imap_logout(imap, &no), 0);
+        imap = imap_free(imap);
+        server = server_stop(server);
+        assert_string_equal(script.heard, "w2 CAPABILITY\r\n"
+                                          "w3 AUTHENTICATE PLAIN AHRpbQBnZWhlaW0=\r\nw4 LOGOUT\r\n");
+        return 0;
+}
+
+/* --- all ----------------------------------------------------------------------------------------------------- */
 
 static int run_all(void *arg)
 {
@@ -191,7 +244,7 @@ static int run_all(void *arg)
         _cleanup_(unlink_freep) char *ca_file = cert_file(&ca);
 
         return run_pop3(&cert, ca_file, true) + run_pop3(&cert, NULL, false) +
-               run_smtp(&cert, ca_file);
+               run_smtp(&cert, ca_file) + run_imap(&cert, ca_file);
 }
 
 static void test_starttls(void **state)
