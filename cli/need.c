@@ -168,6 +168,8 @@ int need_ask_password(Cli *cli, json_object *setup, json_object *need, bool opti
         _cleanup_free_ char *prompt = NULL;
 
         print_hints(cli, need);
+        if (app && value_text(need, KEY_SECRET_SHAPE))
+                output_note(cli, "  It looks like this: %s\n", value_text(need, KEY_SECRET_SHAPE));
         if (asprintf(&prompt, "%s for %s%s%s%s:", app ? "App password" : "Password", user,
                      *host ? " at " : "", host,
                      optional ? " (Enter alone: go on without)" : "") < 0)

@@ -47,6 +47,16 @@ bool secret_is_empty(const Secret *secret)
         return secret->len == 0;
 }
 
+Secret *secret_without_blanks(const Secret *secret)
+{
+        Secret *copy = secret_new("", 0);
+
+        for (size_t i = 0; copy && i < secret->len; i++)
+                if (secret->bytes[i] != ' ' && secret->bytes[i] != '\t')
+                        copy->bytes[copy->len++] = secret->bytes[i];
+        return copy;
+}
+
 static int refuse(Cli *cli, const char *path, const char *why)
 {
         _cleanup_free_ char *text = NULL;

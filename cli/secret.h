@@ -17,6 +17,8 @@ static inline void secret_freep(Secret **p)
 }
 #define _cleanup_secret_ _cleanup_(secret_freep)
 bool secret_is_empty(const Secret *secret);
+/* A copy without blanks. NULL when there is no memory. */
+Secret *secret_without_blanks(const Secret *secret);
 
 /* From a file, "-" for standard input; one newline at the end does not belong to it. Told when it cannot be read. */
 int secret_read_file(Cli *cli, Secret **ret, const char *path);

@@ -231,7 +231,8 @@ static int refresh(Setup *setup)
 /* What a need came to. */
 typedef enum Answer { ANSWER_GIVEN, ANSWER_NONE, ANSWER_LATER } Answer;
 
-static int send_password(Setup *setup, const char *side, const Secret *secret)
+/* Returns CALL_REFUSED with @error for what the caller wants to look at. */
+static int pass_password(Setup *setup, const char *side, const Secret *secret, sd_bus_error *error)
 {
         _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_close_ int fd = -1;
@@ -246,7 +247,52 @@ static int send_password(Setup *setup, const char *side, const Secret *secret)
         r = sd_bus_message_append(m, "sh", side, fd);
         if (r < 0)
                 return cli_failed(setup->cli, r, "Passing the password");
-        return cli_call(setup->cli, m, NULL, NULL);
+        return cli_call(setup->cli, m, NULL, error);
+}
+
+/* The service doubts that this is an app password. Nothing is changed without a word: the blanks go when the user says so, and what
+ * looks wrong is sent when he insists. Returns 0 with @ret_again whether to send @secret once more, or @ret_other instead (owned). */
+static int settle_doubt(Setup *setup, const sd_bus_error *error, const Secret *secret, bool *ret_again,
+                        Secret **ret_other)
+{
+        bool spaces = sd_bus_error_has_name(error, ERROR_SECRET_SPACES), yes = false;
+        int r;
+
+        *ret_again = false;
+        output_note(setup->cli, "%s\n", error->message);
+        r = terminal_confirm(setup->cli, spaces ? "Remove the blanks?" : "Send it all the same?", &yes);
+        if (r || (!yes && !spaces))
+                return r;
+        *ret_again = true;
+        if (!yes)
+                return 0;
+        if (spaces)
+                *ret_other = secret_without_blanks(secret);
+        return spaces && !*ret_other ? cli_failed(setup->cli, -ENOMEM, "Removing blanks") : 0;
+}
+
+/* @ret_taken: whether the service has it. */
+static int send_password(Setup *setup, const char *side, const Secret *secret, bool *ret_taken)
+{
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_secret_ Secret *other = NULL;
+        bool again = false;
+        int r;
+
+        *ret_taken = true;
+        r = pass_password(setup, side, secret, &error);
+        if (r != CALL_REFUSED)
+                return r;
+        if (!setup->cli->interactive || (!sd_bus_error_has_name(&error, ERROR_SECRET_SPACES) &&
+                                         !sd_bus_error_has_name(&error, ERROR_SECRET_SHAPE)))
+                return cli_refused(setup->cli, &error);
+        r = settle_doubt(setup, &error, secret, &again, &other);
+        *ret_taken = again;
+        if (r || !again)
+                return r;
+        sd_bus_error_free(&error);
+        r = pass_password(setup, side, other ? other : secret, &error);
+        return r == CALL_REFUSED ? cli_refused(setup->cli, &error) : r;
 }
 
 static int answer_password(Setup *setup, const Answers *answers, json_object *need, Answer *ret)
@@ -256,6 +302,7 @@ static int answer_password(Setup *setup, const Answers *answers, json_object *ne
         const Secret *given = outgoing && answers->outgoing_password ? answers->outgoing_password
                                                                      : answers->password;
         _cleanup_secret_ Secret *typed = NULL;
+        bool taken;
         int r;
 
         *ret = ANSWER_NONE;
@@ -271,9 +318,13 @@ static int answer_password(Setup *setup, const Answers *answers, json_object *ne
         }
         *ret = ANSWER_GIVEN;
         setup->sent[outgoing] = true;
-        r = send_password(setup, side, given);
-        if (r == 0 && !outgoing && answers->outgoing_password)
-                r = send_password(setup, KEY_OUTGOING, answers->outgoing_password);
+        r = send_password(setup, side, given, &taken);
+        if (r == 0 && !taken) {
+                *ret = ANSWER_LATER; /* and asked for again */
+                setup->dirty = true;
+        }
+        if (r == 0 && taken && !outgoing && answers->outgoing_password)
+                r = send_password(setup, KEY_OUTGOING, answers->outgoing_password, &taken);
         return r;
 }
 
@@ -428,6 +479,7 @@ static int offer_again(Setup *setup, const Answers *answers, bool *ret_again)
         _cleanup_secret_ Secret *typed = NULL;
         const char *cause = value_text_or(setup->properties, "cause", "");
         char side[16] = "";
+        bool taken;
         int r;
 
         *ret_again = false;
@@ -446,7 +498,7 @@ static int offer_again(Setup *setup, const Answers *answers, bool *ret_again)
         r = terminal_ask_secret(setup->cli, "Another password to try (Enter alone: stop):", &typed);
         if (r || secret_is_empty(typed))
                 return r;
-        r = send_password(setup, side, typed);
+        r = send_password(setup, side, typed, &taken);
         setup->dirty = *ret_again = r == 0;
         return r;
 }

@@ -13,10 +13,11 @@ WORDS = {'user': {'address', 'local'}, 'user-outgoing': {'address', 'local'}, 'a
 METHODS = {'password', 'app-password', 'oauth2'}
 PORTS = {'pop3': {('tls', 995), ('starttls', 110)}, 'imap': {('tls', 993), ('starttls', 143)},
          'smtp': {('tls', 465), ('starttls', 587), ('tls', 587), ('starttls', 25), ('starttls', 2525)}}
-TEXT = {'id', 'name', 'plan', 'alternative', 'checked'}
+TEXT = {'id', 'name', 'plan', 'alternative', 'checked', 'app-password-shape', 'sasl-unlisted', 'oauth-scopes', 'oauth-parameters'}
 PAGES = {'app-password-page', 'settings-page', 'oauth-issuer'}
 LISTS = {'domains', 'mx', 'aliases', 'methods'}
-KEYS = TEXT | PAGES | LISTS | set(WORDS) | set(PORTS) | {'poll-minutes'}
+KEYS = TEXT | PAGES | LISTS | set(WORDS) | set(PORTS) | {'poll-minutes', 'oauth-endpoints'}
+SHAPE = re.compile(r'[aAx9]+([ -][aAx9]+)*$')
 
 
 def faults(p, seen):
@@ -28,6 +29,13 @@ def faults(p, seen):
     yield from (f'{k}: {p[k]}' for k in PAGES & set(p) if not PAGE.match(p[k]))
     yield from (f'host {h}' for k in ('domains', 'mx') for h in p.get(k, []) if not HOST.match(h))
     yield from (f'method {m}' for m in p.get('methods', []) if m not in METHODS)
+    if 'app-password-shape' in p and (not SHAPE.match(p['app-password-shape']) or 'app-password-page' not in p):
+        yield f'app-password-shape: {p["app-password-shape"]}'
+    endpoints = p.get('oauth-endpoints', {'token': 'https://x/'})
+    if not set(endpoints) <= {'authorization', 'token', 'device'} or 'token' not in endpoints or \
+            not all(re.match('https://', e) for e in endpoints.values()):
+        yield f'oauth-endpoints: {endpoints}'
+    yield from (f'{k} without an issuer' for k in p if k.startswith('oauth-') and 'oauth-issuer' not in p)
     for protocol, ports in PORTS.items():
         servers = p.get(protocol, [])
         for e in servers if isinstance(servers, list) else [servers]:

@@ -17,6 +17,8 @@
 #define ERROR_INVALID_ARGUMENT ERROR_PREFIX "InvalidArgument" /* the message names the key */
 #define ERROR_INVALID_STATE ERROR_PREFIX "InvalidState"
 #define ERROR_ACCOUNT_EXISTS ERROR_PREFIX "AccountExists" /* the message ends with the path */
+#define ERROR_SECRET_SPACES ERROR_PREFIX "SecretSpaces" /* an app password with blanks in it */
+#define ERROR_SECRET_SHAPE ERROR_PREFIX "SecretShape"   /* it cannot be an app password */
 #define ERROR_STALE ERROR_PREFIX "Stale"
 #define ERROR_QUOTA ERROR_PREFIX "QuotaExceeded"
 #define ERROR_NOT_SUPPORTED ERROR_PREFIX "NotSupported"
@@ -125,6 +127,7 @@
 #define KEY_DOMAINS "domains" /* as */
 #define KEY_HINT_URL "hint-url"
 #define KEY_SECRET_KIND "secret-kind" /* password, app-password, authorization */
+#define KEY_SECRET_SHAPE "secret-shape" /* "aaaa aaaa": a, A letters, 9 digits, x either */
 #define KEY_PROVIDER "provider"       /* id in the provider table */
 #define KEY_HINTS "hints"             /* as: what to know before the first failure */
 #define KEY_PASSWORD_URL "password-url" /* page where app passwords are made */

@@ -188,7 +188,7 @@ static int method_configure(sd_bus_message *m, void *userdata, sd_bus_error *err
 static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        const char *side = "";
+        const char *side = "", *why = NULL;
         Setup *setup;
         int r;
 
@@ -198,8 +198,8 @@ static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *
         r = secret_read_text(m, &secret, error);
         if (r < 0)
                 return r;
-        r = setup_start_password(&setup, userdata, side, secret);
-        return r ? error_from_setup(error, r, NULL) : setup_started(m, setup, error);
+        r = setup_start_password(&setup, userdata, side, secret, &why);
+        return r ? error_from_setup(error, r, why) : setup_started(m, setup, error);
 }
 
 static int method_check(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -44,6 +44,16 @@ int error_set(sd_bus_error *error, Trouble trouble, const char *detail)
                                  detail);
         case TROUBLE_NOT_FOUND:
                 return error_say(error, ERROR_NOT_FOUND, "There is no such thing.", detail);
+        case TROUBLE_SECRET_SPACES:
+                return error_say(error, ERROR_SECRET_SPACES,
+                                 "There are blanks in this app password; given again it is taken "
+                                 "as it is:",
+                                 detail);
+        case TROUBLE_SECRET_SHAPE:
+                return error_say(error, ERROR_SECRET_SHAPE,
+                                 "This does not look like an app password and was not sent; given "
+                                 "again it is taken as it is:",
+                                 detail);
         case TROUBLE_UNKNOWN_OBJECT:
                 return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "Unknown object '%s'.",
                                          detail);
@@ -96,6 +106,10 @@ static Trouble trouble_from_setup(SetupCondition condition)
                 return TROUBLE_NOT_FOUND;
         case SETUP_NOT_SUPPORTED:
                 return TROUBLE_NOT_SUPPORTED;
+        case SETUP_SECRET_SPACES:
+                return TROUBLE_SECRET_SPACES;
+        case SETUP_SECRET_SHAPE:
+                return TROUBLE_SECRET_SHAPE;
         }
         return TROUBLE_ARGUMENT;
 }

@@ -16,6 +16,8 @@ typedef enum Trouble {
         TROUBLE_QUOTA, /* @detail says of what, may be NULL */
         TROUBLE_NOT_SUPPORTED,
         TROUBLE_NOT_FOUND,
+        TROUBLE_SECRET_SPACES,
+        TROUBLE_SECRET_SHAPE,
         TROUBLE_UNKNOWN_OBJECT, /* @detail is the path; the words are those of sd-bus itself */
         TROUBLE_CALLER,         /* the bus did not tell who calls */
         TROUBLE_DENIED,         /* polkit, or its absence, says no */

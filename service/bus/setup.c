@@ -176,7 +176,7 @@ static int method_set_servers(sd_bus_message *m, void *userdata, sd_bus_error *e
 static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        const char *side = "";
+        const char *side = "", *why = NULL;
         int r;
 
         r = side_read(m, &side, error);
@@ -185,13 +185,14 @@ static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *
         r = secret_read_text(m, &secret, error);
         if (r < 0)
                 return r;
-        return reply_result(m, setup_set_password(userdata, side, secret), NULL, error);
+        r = setup_set_password(userdata, side, secret, &why);
+        return reply_result(m, r, why, error);
 }
 
 static int answer_set_password_fd(Call *call, sd_bus_error *error)
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        const char *side = "";
+        const char *side = "", *why = NULL;
         Setup *setup;
         int fd, r;
 
@@ -210,8 +211,8 @@ static int answer_set_password_fd(Call *call, sd_bus_error *error)
         setup = core_setup(call->bus->core, call->id);
         if (!setup)
                 return call_gone(call, error);
-        r = setup_set_password(setup, side, secret);
-        return reply_result(call->message, r, NULL, error);
+        r = setup_set_password(setup, side, secret, &why);
+        return reply_result(call->message, r, why, error);
 }
 
 static int method_set_password_fd(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -14,6 +14,7 @@ Account *account_free(Account *account)
         if (!account)
                 return NULL;
         account->fiber = fiber_cancel(account->fiber);
+        secret_unref(account->doubted);
         account_record_deinit(&account->record);
         run_record_deinit(&account->run_record);
         dict_clear(&account->run);

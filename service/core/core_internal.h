@@ -95,6 +95,7 @@ struct Account {
         /* POP3 locks the maildrop: a fetch and a look for the verification mail exclude one another. */
         bool maildrop_busy;
         FiberQueue maildrop_queue;
+        Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
         uint64_t last_login_usec; /* clock_now() units, for LOGIN-DELAY */
         /* A fetch that comes across the verification mail tells the setup that looks for it. */
         char verify_token[33]; /* "" none */

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
+#include "probe/secret_shape.h"
 
 /* --- telling --------------------------------------------------------------------------------------------------- */
 
@@ -311,6 +312,7 @@ Setup *setup_free(Setup *setup)
                 dict_free(*d);
         free(setup->candidate_dicts);
         candidates_free(setup->candidates);
+        secret_unref(setup->doubted);
         transcript_unref(setup->transcript);
         account_record_deinit(&setup->record);
         mail_address_free(setup->address);
@@ -512,14 +514,15 @@ int setup_start_check(Setup **ret, Account *account)
         return r != 0 ? r : setup_launch(&setup, ret);
 }
 
-int setup_start_password(Setup **ret, Account *account, const char *side, Secret *secret)
+int setup_start_password(Setup **ret, Account *account, const char *side, Secret *secret,
+                         const char **ret_why)
 {
         _cleanup_(setup_freep) Setup *setup = NULL;
         int r;
 
         r = setup_for_account(&setup, account, SETUP_PASSWORD);
         if (r == 0)
-                r = setup_set_password(setup, side, secret);
+                r = setup_set_password(setup, side, secret, ret_why);
         return r != 0 ? r : setup_launch(&setup, ret);
 }
 
@@ -790,7 +793,52 @@ static int setup_secret_changed(Setup *setup, bool incoming, bool outgoing)
         return 0;
 }
 
-int setup_set_password(Setup *setup, const char *side, Secret *secret)
+const Provider *setup_provider(const Setup *setup, Side side)
+{
+        const SetupSide *s = &setup->sides[side];
+        const Provider *p = s->candidate && s->candidate->provider
+                                    ? provider_by_label(setup->core->providers,
+                                                        s->candidate->provider)
+                                    : NULL;
+
+        return p ? p : provider_by_host(setup->core->providers,
+                                     s->endpoint.host ? s->endpoint.host : s->by_hand.host);
+}
+
+bool setup_wants_app_password(const Setup *setup, Side side)
+{
+        const SetupSide *s = &setup->sides[side];
+        const Provider *p = setup_provider(setup, side);
+
+        return (s->candidate && s->candidate->app_password) ||
+               (p && p->account_password == ACCOUNT_PASSWORD_REFUSED && !provider_needs_oauth(p));
+}
+
+/* The account's own password given by mistake is known before it is sent, where app passwords have a shape. Facts age: whoever says it
+ * again means it. */
+static int secret_doubts(Setup *setup, Side side, Secret *secret, const char **ret_why)
+{
+        const Provider *p = setup_provider(setup, side);
+        const char *shape = p ? p->app_password_shape : NULL;
+        Account *account = core_account(setup->core, setup->account_id);
+        Secret **doubted = account ? &account->doubted : &setup->doubted;
+        SecretShape verdict;
+
+        if (!setup_wants_app_password(setup, side) || secret_equal(secret, *doubted))
+                return 0;
+        verdict = secret_shape_judge(shape, secret);
+        if (verdict == SECRET_SHAPE_FITS)
+                return 0;
+        secret_unref(*doubted);
+        *doubted = secret_ref(secret);
+        if (verdict == SECRET_SHAPE_SPACED)
+                return core_why(setup->core, ret_why, SETUP_SECRET_SPACES,
+                                "the blanks are how it is shown and not part of it");
+        return core_why(setup->core, ret_why, SETUP_SECRET_SHAPE, "%s makes them like \"%s\"",
+                        p->name, shape);
+}
+
+int setup_set_password(Setup *setup, const char *side, Secret *secret, const char **ret_why)
 {
         bool both = !*side, incoming = both || strcmp(side, "incoming") == 0;
         bool outgoing = both || strcmp(side, "outgoing") == 0;
@@ -801,6 +849,9 @@ int setup_set_password(Setup *setup, const char *side, Secret *secret)
                 return SETUP_INVALID_KEY;
         if (!setup_may_change(setup) || setup->kind == SETUP_PROBE)
                 return SETUP_INVALID_STATE;
+        r = secret_doubts(setup, incoming ? SIDE_INCOMING : SIDE_OUTGOING, secret, ret_why);
+        if (r != 0)
+                return r;
         r = transcript_hide(setup->transcript, secret);
         if (r == -ENOBUFS)
                 return SETUP_QUOTA; /* so many passwords in one setup are guesses */

@@ -27,6 +27,8 @@ typedef enum SetupCondition {
         SETUP_ACCOUNT_EXISTS, /* core_account_by_address() finds it, or setup_conflict() */
         SETUP_NOT_FOUND,      /* no such step or candidate */
         SETUP_NOT_SUPPORTED,
+        SETUP_SECRET_SPACES, /* an app password with blanks in it */
+        SETUP_SECRET_SHAPE,  /* no app password of this provider looks like that */
 } SetupCondition;
 
 /* @options and server dictionaries are the caller's a{sv}: checked here against the closed tables. @user_name is uid's login name (may be
@@ -40,7 +42,8 @@ int setup_start_probe(Setup **ret, Core *core, uid_t uid, const char *host, uint
 /* Account.Check and Account.SetPassword: the account's own servers and stored secrets, or the new one for @side ("", "incoming",
  * "outgoing"), which replaces the old one once it has been accepted. */
 int setup_start_check(Setup **ret, Account *account);
-int setup_start_password(Setup **ret, Account *account, const char *side, Secret *secret);
+int setup_start_password(Setup **ret, Account *account, const char *side, Secret *secret,
+                         const char **ret_why);
 
 const char *setup_id(const Setup *setup);
 uid_t setup_uid(const Setup *setup);
@@ -68,8 +71,9 @@ void setup_touch(Setup *setup);
 int setup_choose(Setup *setup, const char *candidate);
 int setup_set_servers(Setup *setup, const Dict *servers, const char **ret_why);
 int setup_approve(Setup *setup, const char *token);
-/* @side: "", "incoming", "outgoing". Allowed in every state but the final ones; a new secret for a failed login runs it again. */
-int setup_set_password(Setup *setup, const char *side, Secret *secret);
+/* @side: "", "incoming", "outgoing". Allowed in every state but the final ones; a new secret for a failed login runs it again.
+ * SETUP_SECRET_SPACES, SETUP_SECRET_SHAPE: nothing was taken; the same secret a second time is taken as it is. */
+int setup_set_password(Setup *setup, const char *side, Secret *secret, const char **ret_why);
 int setup_confirm_code(Setup *setup, const char *code);
 /* "" retries what failed. */
 int setup_retry(Setup *setup, const char *step);

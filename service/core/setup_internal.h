@@ -76,6 +76,7 @@ struct Setup {
         Dict **candidate_dicts;
         char chosen[9]; /* candidate id by Choose(), "" any */
         SetupSide sides[2];
+        Secret *doubted; /* looks wrong, and was said only once; NULL */
         Transcript *transcript;
         uint64_t serial, touched_usec, ended_usec;
         char account_id[ID_SIZE]; /* "" none */
@@ -120,6 +121,10 @@ void setup_close_sessions(Setup *setup);
 /* The secret for a side: its own, or the incoming one. Borrowed. */
 Secret *setup_secret(Setup *setup, Side side);
 bool setup_same_secret(const Setup *setup);
+/* What is known of whoever runs the side's server; NULL nothing. */
+const Provider *setup_provider(const Setup *setup, Side side);
+/* Only app passwords open the side's server. */
+bool setup_wants_app_password(const Setup *setup, Side side);
 
 /* --- setup_options.c ---------------------------------------------------------------------------------------- */
 

@@ -790,13 +790,19 @@ static bool secret_given(Setup *setup, Side side, const Need *need)
 }
 
 /* What the user should know before the first failure: which password it is, where it is made, what must be switched on. */
-static int password_hints(const Candidate *c, Dict *details)
+static int password_hints(const SetupSide *s, Dict *details)
 {
+        const Candidate *c = s->candidate;
+        const Provider *p = setup_provider(s->setup, s->side);
+        bool app = setup_wants_app_password(s->setup, s->side);
         _cleanup_list_ char **hints = NULL;
         int r;
 
-        r = dict_set_text(details, KEY_SECRET_KIND,
-                          c && c->app_password ? "app-password" : "password");
+        r = dict_set_text(details, KEY_SECRET_KIND, app ? "app-password" : "password");
+        if (r == 0 && app && p)
+                r = dict_set_text(details, KEY_SECRET_SHAPE, p->app_password_shape);
+        if (r == 0 && app && p && !c)
+                r = dict_set_text(details, KEY_HINT_URL, p->app_password_page);
         if (r < 0 || !c)
                 return r;
         if ((r = dict_set_text(details, KEY_HINT_URL,
@@ -850,7 +856,7 @@ static int ask_password(SetupSide *s, StepId step)
         if (r == 0)
                 r = dict_add_to_list(details, KEY_METHODS, method ? method : "PLAIN");
         if (r == 0)
-                r = password_hints(s->candidate, details);
+                r = password_hints(s, details);
         return r < 0 ? r
                      : setup_ask(s->setup, step, NEED_PASSWORD, s->side, details, NULL,
                                  secret_given);

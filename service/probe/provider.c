@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "probe/local_file.h"
 #include "probe/provider.h"
+#include "probe/secret_shape.h"
 #include "proto/address.h"
 
 enum { DOMAINS_MAX = 256, NEAR_MAX = 64 };
@@ -45,7 +46,14 @@ static void provider_clear(Provider *p)
         free(p->settings_page);
         free(p->plan);
         free(p->alternative);
+        free(p->app_password_shape);
+        free(p->sasl_unlisted);
         free(p->oauth_issuer);
+        free(p->oauth_scopes);
+        free(p->oauth_parameters);
+        free(p->oauth_authorization);
+        free(p->oauth_token);
+        free(p->oauth_device);
         free(p->checked);
         *p = (Provider){};
 }
@@ -226,6 +234,30 @@ static int read_poll(json_object *o, Provider *p)
         return 0;
 }
 
+/* How one signs in there. */
+static int read_sign_in(json_object *o, Provider *p)
+{
+        json_object *endpoints;
+        int r;
+
+        if ((r = read_text(o, "app-password-shape", &p->app_password_shape)) < 0 ||
+            (r = read_text(o, "sasl-unlisted", &p->sasl_unlisted)) < 0 ||
+            (r = read_page(o, "oauth-issuer", &p->oauth_issuer)) < 0 ||
+            (r = read_text(o, "oauth-scopes", &p->oauth_scopes)) < 0 ||
+            (r = read_text(o, "oauth-parameters", &p->oauth_parameters)) < 0)
+                return r;
+        if (p->app_password_shape && !secret_shape_is_valid(p->app_password_shape))
+                return -EBADMSG;
+        if (!json_object_object_get_ex(o, "oauth-endpoints", &endpoints))
+                return 0;
+        if (!json_object_is_type(endpoints, json_type_object) ||
+            (r = read_page(endpoints, "authorization", &p->oauth_authorization)) < 0 ||
+            (r = read_page(endpoints, "token", &p->oauth_token)) < 0 ||
+            (r = read_page(endpoints, "device", &p->oauth_device)) < 0)
+                return -EBADMSG;
+        return p->oauth_token && (p->oauth_authorization || p->oauth_device) ? 0 : -EBADMSG;
+}
+
 static int read_provider(json_object *o, Provider *p)
 {
         int r;
@@ -242,7 +274,7 @@ static int read_provider(json_object *o, Provider *p)
             (r = read_page(o, "settings-page", &p->settings_page)) < 0 ||
             (r = read_text(o, "plan", &p->plan)) < 0 ||
             (r = read_text(o, "alternative", &p->alternative)) < 0 ||
-            (r = read_page(o, "oauth-issuer", &p->oauth_issuer)) < 0 || (r = read_poll(o, p)) < 0 ||
+            (r = read_sign_in(o, p)) < 0 || (r = read_poll(o, p)) < 0 ||
             (r = read_text(o, "checked", &p->checked)) < 0)
                 return r;
         if (!p->id || (!p->domains && !p->mx))
@@ -356,6 +388,23 @@ int providers_new(Providers **ret, const char *directory)
 }
 
 /* --- looking up ---------------------------------------------------------------------------------------------------- */
+
+static bool provider_has_host(const Provider *p, const char *host)
+{
+        bool found = text_equal(p->pop3.host, host);
+
+        for (size_t i = 0; i < p->n_smtp && !found; i++)
+                found = text_equal(p->smtp[i].host, host);
+        return found;
+}
+
+const Provider *provider_by_host(const Providers *providers, const char *host)
+{
+        for (size_t i = 0; host && i < providers->n; i++)
+                if (provider_has_host(&providers->list[i], host))
+                        return &providers->list[i];
+        return NULL;
+}
 
 const Provider *provider_at(const Providers *providers, size_t index)
 {

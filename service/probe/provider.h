@@ -35,7 +35,13 @@ typedef struct Provider {
         char *app_password_page, *settings_page;
         PopAccess pop;
         char *plan, *alternative; /* words to show; NULL none */
+        char *app_password_shape; /* as secret_shape.h writes it; NULL not known */
+        char *sasl_unlisted;      /* a mechanism that it takes without offering it; NULL none */
         char *oauth_issuer;
+        char *oauth_scopes;     /* separated by blanks; NULL: as the issuer's metadata say */
+        char *oauth_parameters; /* "a=b&c=d": what its authorization page wants besides; NULL */
+        /* For issuers without usable metadata; NULL: ask the issuer. */
+        char *oauth_authorization, *oauth_token, *oauth_device;
         uint64_t poll_minimum_usec;
         char *checked;      /* "2026-11" */
         bool administrator; /* from the administrator's files */
@@ -55,6 +61,8 @@ const Provider *provider_by_domain(const Providers *providers, const char *domai
 const Provider *provider_by_mx(const Providers *providers, const char *host);
 /* By id, alias or domain: the labels that replies and reports use. */
 const Provider *provider_by_label(const Providers *providers, const char *label);
+/* By the name of one of its mail servers. */
+const Provider *provider_by_host(const Providers *providers, const char *host);
 const Provider *provider_at(const Providers *providers, size_t index);
 /* The service that filters the mail of domains whose exchanger is @host; its name, or NULL. */
 const char *filter_by_mx(const Providers *providers, const char *host);

@@ -353,25 +353,43 @@ static int login_not_offered(const Session *session, Finding *ret)
         return dict_set_list(&ret->evidence, KEY_CAPABILITIES, session_mechanisms(session));
 }
 
-/* A SCRAM that ends before the proof says that the server has nothing to compare it with; PLAIN may still be right. The first refusal is the
- * one told when the second attempt finds the connection closed. */
+static int login_once(Session *session, const Login *login, Outcome *no)
+{
+        return session->pop3 ? pop3_login(session->pop3, login, no)
+                             : smtp_login(session->smtp, login, no);
+}
+
+/* What is left after a refusal that has not judged the secret; NULL: nothing, or it has. A server that offers a method and does not have it has
+ * judged nothing; a SCRAM that ends before the proof says that there is nothing to compare it with, which counts as a refusal there. */
+static const char *login_left(const Session *session, const Login *login, const char *method,
+                              const Outcome *no, unsigned *refusals)
+{
+        JudgeContext context = { .endpoint = session->endpoint,
+                                 .tls = session->tls_on,
+                                 .token = session->token };
+        Login next = *login;
+
+        if (text_equal(judge_outcome(no, &context), "auth.mechanism-unsupported"))
+                *refusals = 0;
+        else if (!no->unjudged || session->refusals_allowed < 2)
+                return NULL;
+        next.after = method;
+        return session_method(session, &next);
+}
+
+/* The first refusal is the one told when the second attempt finds the connection closed. */
 static int login_attempts(Session *session, Login *login, unsigned *refusals, Outcome *no)
 {
-        const char *method = session_method(session, login), *next;
+        const char *method = session_method(session, login);
         _cleanup_outcome_ Outcome second = {};
         int r;
 
-        r = session->pop3 ? pop3_login(session->pop3, login, no)
-                          : smtp_login(session->smtp, login, no);
+        r = login_once(session, login, no);
         *refusals = r == 1 && no->kind == OUTCOME_REPLY;
-        if (*refusals == 0 || !no->unjudged || session->refusals_allowed < 2)
+        if (*refusals == 0 || !login_left(session, login, method, no, refusals))
                 return r;
         login->after = method;
-        next = session_method(session, login);
-        if (!next)
-                return r;
-        r = session->pop3 ? pop3_login(session->pop3, login, &second)
-                          : smtp_login(session->smtp, login, &second);
+        r = login_once(session, login, &second);
         if (r == 1 && second.kind != OUTCOME_REPLY)
                 return 1;
         *refusals += r == 1;

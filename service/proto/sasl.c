@@ -255,9 +255,10 @@ static int sasl_fill(Sasl *sasl, const SaslLogin *login)
                 r = text_set(&sasl->service, login->service ? login->service : "");
         if (r == 0)
                 r = text_set(&sasl->host, login->host ? login->host : "");
-        if (r == 0 && login->binding)
+        /* GNU SASL 2.2 fails when it is given the data for a SCRAM without binding. */
+        if (r == 0 && login->binding && sasl->mechanism->bound)
                 r = text_set(&sasl->exporter, login->binding->exporter);
-        if (r == 0 && login->binding)
+        if (r == 0 && login->binding && sasl->mechanism->bound)
                 r = text_set(&sasl->unique, login->binding->unique);
         return r < 0 ? r
                      : secret_new(&sasl->secret, secret_data(login->secret),

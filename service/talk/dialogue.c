@@ -85,13 +85,22 @@ int dialogue_flush(Dialogue *dialogue, Phase phase, Outcome *no)
         return r;
 }
 
+/* "+ cj1..." or "334 cj1..." */
+static bool is_challenge(const char *line, size_t len)
+{
+        return (len > 2 && memcmp(line, "+ ", 2) == 0) || (len > 4 && memcmp(line, "334 ", 4) == 0);
+}
+
 int dialogue_read_line(Dialogue *dialogue, Phase phase, const char **ret, size_t *ret_len,
                        Outcome *no)
 {
         int r;
 
         r = stream_read_line(dialogue->stream, phase, ret, ret_len, no);
-        if (r == 0)
+        if (r == 0 && dialogue->challenges_hidden && is_challenge(*ret, *ret_len))
+                transcript_line(dialogue->transcript, dialogue->label, TRANSCRIPT_SERVER, "+ ******",
+                                strlen("+ ******"));
+        else if (r == 0)
                 transcript_line(dialogue->transcript, dialogue->label, TRANSCRIPT_SERVER, *ret,
                                 *ret_len);
         else if (r == 1)

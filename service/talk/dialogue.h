@@ -17,6 +17,7 @@ typedef struct Dialogue {
         bool busy;
         Secret *secret;  /* what must not be repeated from answers */
         Buffer response; /* and the line that carried it */
+        bool challenges_hidden; /* a SCRAM's salt and signature are enough to guess at the password */
 } Dialogue;
 
 /* Takes @stream; takes one more reference of @transcript (may be NULL). */

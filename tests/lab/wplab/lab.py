@@ -100,8 +100,8 @@ class Lab:
     With @delay_ms each packet between client and servers takes that long; the program of tests/bench/netdelay.c
     does it, and WAYPOST_NETDELAY says where it is."""
 
-    def __init__(self, delay_ms=None):
-        self.run, self.delay_ms = None, delay_ms
+    def __init__(self, delay_ms=None, auth_mechanisms='plain login'):
+        self.run, self.delay_ms, self.auth_mechanisms = None, delay_ms, auth_mechanisms
         self.zones, self.accounts = start_zones(), start_accounts()
         self.serial = 1
 

@@ -256,7 +256,7 @@ ssl = yes
 ssl_cert = <{pki.file('good.pem')}
 ssl_key = <{pki.file('good.key')}
 ssl_dh = </usr/share/dovecot/dh.pem
-auth_mechanisms = plain login
+auth_mechanisms = {self.lab.auth_mechanisms}
 auth_failure_delay = 0
 auth_cache_size = 0
 # no growing delay after wrong passwords from one address
