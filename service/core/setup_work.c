@@ -240,6 +240,22 @@ static int discovery_ask(Setup *setup, Side side)
                                  "discovery.nothing-found", servers_known);
 }
 
+/* DNS has failed for the domain: is it the domain's fault, or ours? */
+static int discovery_look_closer(Setup *setup, Finding *finding)
+{
+        Endpoint endpoint = { .host = setup->address->domain };
+        _cleanup_session_ Session with = { .endpoint = &endpoint,
+                                           .dns = setup->core->dns,
+                                           .tls = setup->core->tls,
+                                           .means = &setup->core->means };
+
+        with.no.dns = setup->candidates ? setup->candidates->domain : DNS_OK;
+        if (with.no.dns == DNS_OK || with.no.dns == DNS_NO_DATA)
+                return 0;
+        outcome_set(&with.no, OUTCOME_DNS, PHASE_RESOLVE);
+        return session_diagnose(&with, STEP_DISCOVERY, finding);
+}
+
 static int work_discovery(Setup *setup)
 {
         _cleanup_finding_ Finding finding = { .status = STEP_PASSED };
@@ -267,6 +283,8 @@ static int work_discovery(Setup *setup)
                 finding.status = STEP_FAILED;
                 finding.cause = setup->candidates->n ? "discovery.no-client-access" : cause;
         }
+        if (r == 0 && finding.status == STEP_FAILED)
+                r = discovery_look_closer(setup, &finding);
         if (r == 0)
                 r = discovery_evidence(setup, &finding.evidence);
         if (r < 0)
@@ -510,6 +528,8 @@ static int side_probe(SetupSide *s)
 
         session_close(&s->session);
         finding_clear(&s->held);
+        /* Whoever only wants to know wants to know of both families. */
+        s->session.thorough = s->setup->options.dry_run;
         for (int i = 0; i < (int) ELEMENTS(probes); i++) {
                 StepId step = (StepId) (STEP_INCOMING_DNS + i);
                 int r;

@@ -164,11 +164,14 @@ static int tell_offset(Finding *finding, uint64_t right, uint64_t ours)
         char text[64];
 
         if (off >= 2 * USEC_PER_DAY)
-                snprintf(text, sizeof(text), "%" PRIu64 " days", off / USEC_PER_DAY);
+                snprintf(text, sizeof(text), "%" PRIu64 " days",
+                         (off + USEC_PER_DAY / 2) / USEC_PER_DAY);
         else if (off >= 2 * USEC_PER_HOUR)
-                snprintf(text, sizeof(text), "%" PRIu64 " hours", off / USEC_PER_HOUR);
+                snprintf(text, sizeof(text), "%" PRIu64 " hours",
+                         (off + USEC_PER_HOUR / 2) / USEC_PER_HOUR);
         else
-                snprintf(text, sizeof(text), "%" PRIu64 " minutes", off / USEC_PER_MINUTE);
+                snprintf(text, sizeof(text), "%" PRIu64 " minutes",
+                         (off + USEC_PER_MINUTE / 2) / USEC_PER_MINUTE);
         strncat(text, right > ours ? " behind" : " ahead", sizeof(text) - strlen(text) - 1);
         return dict_set_text(&finding->evidence, KEY_OFFSET, text);
 }

@@ -11,6 +11,9 @@
 #include "wire/address.h"
 #include "wire/network.h"
 
+/* IFF_LOWER_UP; <linux/if.h>, which has it, and <net/if.h> exclude one another. */
+#define LOWER_UP (1U << 16)
+
 /* Root name servers: addresses that stay where they are and that nobody has at home. */
 #define WORLD4 "198.41.0.4"
 #define WORLD6 "2001:503:ba3e::2:30"
@@ -74,9 +77,9 @@ static bool address_reaches(const struct ifaddrs *at)
 
         if (!a || (a->sa_family != AF_INET && a->sa_family != AF_INET6))
                 return false;
-        /* IFF_RUNNING is the carrier: a cable that was pulled leaves everything else as it was. */
+        /* A cable that was pulled leaves everything but the carrier as it was. The kernel says "running" up to a second late. */
         if ((at->ifa_flags & IFF_LOOPBACK) || !(at->ifa_flags & IFF_UP) ||
-            !(at->ifa_flags & IFF_RUNNING))
+            !(at->ifa_flags & (IFF_RUNNING | LOWER_UP)))
                 return false;
         return address_allowed(a, ADDRESS_PRIVATE);
 }

@@ -300,7 +300,7 @@ static bool session_relax(SSL *ssl, unsigned relax)
 {
         if (relax & TLS_RELAX_LEVEL) {
                 SSL_set_security_level(ssl, 0);
-                if (!SSL_set_cipher_list(ssl, "ALL:@SECLEVEL=0"))
+                if (!SSL_set_cipher_list(ssl, "ALL:COMPLEMENTOFALL:@SECLEVEL=0"))
                         return false;
         }
         if (relax & TLS_RELAX_LEGACY)

@@ -82,7 +82,7 @@ case('unknown-user', 'incoming.login', 'auth.bad-credentials', {'code': 'AUTH'},
 case('unknown-domain', 'discovery', 'dns.nxdomain', {'domain': 'no-such.test'}, address='a@no-such.test')
 case('null-mx', 'discovery', 'dns.null-mx', {'domain': 'nullmx.test'}, address='a@nullmx.test')
 case('servfail', 'discovery', 'dns.servfail', {'domain': 'broken.test'}, address='a@broken.test')
-case('bogus-dnssec', 'discovery', 'dns.servfail', {'domain': 'bogus.test'}, address='a@bogus.test')
+case('bogus-dnssec', 'discovery', 'dns.dnssec-bogus', {'domain': 'bogus.test'}, address='a@bogus.test')
 case('dns-dropped', 'discovery', 'dns.timeout', {'domain': 'timeout.test'}, address='a@timeout.test')
 case('dns-refused', 'discovery', 'dns.servfail', {'domain': 'refused.test'}, address='a@refused.test')
 case('no-mail', 'discovery', 'discovery.nothing-found', {'sources': 'guess'}, address='a@nomail.test')

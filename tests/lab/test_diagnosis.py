@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The closer look at what failed: our own side first, then the port, then encryption. What each fault's own words say is
+tested in test_faults.py; here are those that only become clear when something else is looked at, too.
+
+What needs nothing of its own runs at the same time (`played`), so that a silent port takes its time only once.
+"""
+import http.server
+import json
+import re
+import ssl
+import threading
+import time
+from collections import namedtuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+import wplab.web
+from wplab.bus import Bus
+from wplab.client import Connection, Setup, options
+from wplab.lab import MAIL, NET4, ODD, SILENT, Lab
+
+HTTP = {'diagnosis': {'connectivity-url': 'http://check.example.test/nm'}}
+CONFIG = {'limits': {'setups-per-uid': 1000}, **HTTP}
+
+Case = namedtuple('Case', 'name server step cause evidence absent')
+CASES = []
+
+
+def case(name, server, step, cause, evidence=None, absent=()):
+    """@server: (host, port, security), or the text of a dialogue and its security."""
+    CASES.append(pytest.param(Case(name, server, step, cause, evidence or {}, absent), id=name))
+
+
+# -- the port, and what there is instead
+
+case('closed-beside-others', ('mail.example.test', 1995, 'tls'), 'port', 'net.refused',
+     {'controls': r'port 995 \(POP3 with TLS\) answers', 'alternative': 'POP3 with TLS answers at port 995'})
+case('closed-altogether', ('closed.example.test', 995, 'tls'), 'port', 'net.refused', {'controls': 'port 993.* refused'},
+     absent=['alternative'])
+case('silent-host', ('silent.example.test', 995, 'tls'), 'port', 'net.timeout', {'controls': 'port 993 .*no answer'})
+case('silent-port', ('mail.example.test', 2994, 'tls'), 'port', 'net.timeout', {'controls': 'port 993 .*answers',
+     'ipv4': 'no answer', 'ipv6': 'no answer'})
+case('blocked-port', ('mail.example.test', 2995, 'tls'), 'port', 'net.port-blocked',
+     {'controls': r'pop\.one\.test, port 2995.*no answer.*pop\.two\.test, port 2995.*no answer'})
+case('blocked-25', ('smtp.example.test', 25, 'starttls'), 'port', 'net.port-blocked', {'controls': r'port 587 \(SMTP\) answers'})
+case('forbidden-here', ('frank.example.test', 995, 'tls'), 'port', 'net.blocked-locally', {'attempts': 'forbidden.* by this computer'})
+case('dropped-here', ('dropped.example.test', 995, 'tls'), 'port', 'net.blocked-locally', {'attempts': 'no answer'})
+case('rejected-here', ('rejected.example.test', 995, 'tls'), 'port', 'net.blocked-locally', {'attempts': 'forbidden'})
+case('forbidden-there', ('mail.example.test', 2996, 'tls'), 'port', 'net.refused', {'attempts': rf'forbidden.*by {NET4}{MAIL}'})
+case('prohibited-route', ('prohibited.example.test', 995, 'tls'), 'port', 'net.blocked-locally')
+case('one-family', ('half.example.test', 995, 'tls'), None, '', {'ipv4': 'works', 'ipv6': 'no answer'})
+
+# -- names
+
+case('alias-loop', ('loop.example.test', 995, 'tls'), 'dns', 'dns.cname-loop')
+case('bogus', ('mail.bogus.test', 995, 'tls'), 'dns', 'dns.dnssec-bogus')
+case('servfail', ('mail.broken.test', 995, 'tls'), 'dns', 'dns.servfail')
+case('dropped-names', ('mail.timeout.test', 995, 'tls'), 'dns', 'dns.timeout', {'controls': 'answers other questions'})
+
+# -- encryption
+
+case('old-version', ('tls old\nsend +OK', 'tls'), 'tls', 'tls.version-unsupported', {'tls': r'TLSv1\.1', 'controls': 'comes about'})
+case('small-group', ('tls small-dh\nsend +OK', 'tls'), 'tls', 'tls.weak-crypto', {'key-exchange': 'DH 1024'})
+case('no-cipher', ('tls null\nsend +OK', 'tls'), 'tls', 'tls.weak-crypto', {'cipher': 'NULL'})
+case('no-tls-at-all', ('close', 'tls'), 'tls', 'tls.handshake-failed', {'controls': 'fails, too'})
+case('silent-tls', ('tls good\nsend +OK', 'starttls'), 'tls', 'tls.mode-mismatch', {'controls': 'TLS is begun at once', 'tls': 'TLS'})
+case('asterisks', ('send 220 ****************\nserve\non ^EHLO\nsend 250-odd\nsend 250 8BITMIME\ndefault 500 no\nend', 'starttls', 'smtp'),
+     'tls', 'tls.starttls-stripped', {'greeting': r'\*\*\*\*'})
+case('without-starttls', ('send 220 odd ESMTP\nserve\non ^EHLO\nsend 250-odd\nsend 250 8BITMIME\ndefault 500 no\nend', 'starttls', 'smtp'),
+     'tls', 'tls.starttls-unavailable', {'capabilities': '8BITMIME'})
+case('appliance', ('tls appliance\nsend +OK', 'tls'), 'tls', 'tls.cert-untrusted-ca', {'intercepted-by': 'Fortinet'})
+case('same-issuer', ('same.example.test', 2997, 'tls'), 'tls', 'tls.cert-untrusted-ca',
+     {'intercepted-by': 'Nobody Knows', 'controls': r'of the same issuer'})
+case('other-name', ('vanity.example.test', 995, 'tls'), 'tls', 'tls.cert-name-mismatch', {'suggested-host': r'^mail\.example\.test$'})
+case('no-such-name', ('wrong-name.example.test', 995, 'tls'), 'tls', 'tls.cert-name-mismatch', {'names': '.'}, absent=['suggested-host'])
+case('expired', ('expired.example.test', 995, 'tls'), 'tls', 'tls.cert-expired', {'clock': r'autoconfig\.example\.test says it is'},
+     absent=['offset'])
+case('ssh', ('send SSH-2.0-OpenSSH_9.2', 'tls'), 'tls', 'net.wrong-service', {'speaks': 'ssh'})
+case('web', ('send HTTP/1.1 400 Bad Request', 'tls'), 'tls', 'net.wrong-service', {'speaks': 'http'})
+
+ADDRESSES = {'frank': 61, 'dropped': 62, 'rejected': 63, 'prohibited': 64, 'vanity': MAIL, 'same': ODD}
+DH = '''-----BEGIN DH PARAMETERS-----
+MIGHAoGBAP//////////yQ/aoiFowjTExmKLgNwc0SkCTgiKZ8x0Agu+pjsTmyJR
+Sgh5jjQE3e+VGbPNOkMbMCsKbfJfFDdP4TVtbVHCReSFtXZiXn7G9ExC6aY37WsL
+/1y29Aa37e44a/taiZ+lrp8kEXxLH+ZJKGZR7OZTgf//////////AgEC
+-----END DH PARAMETERS-----
+'''
+
+
+def lab_ca(lab):
+    with open(lab.pki.file('ca.pem'), 'rb') as c, open(lab.pki.file('ca.key'), 'rb') as k:
+        return x509.load_pem_x509_certificate(c.read()), load_pem_private_key(k.read(), None)
+
+
+def odd_tls(lab):
+    """Encryption as nobody should have it any more, and issuers that nobody knows."""
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers('ALL:@SECLEVEL=0')
+    old.load_cert_chain(lab.pki.file('good.pem'), lab.pki.file('good.key'))
+    small = rsa_context(lab, 'DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0')
+    small.load_dh_params(lab.run.write('dh.pem', DH))
+    lab.scripted.contexts.update({'old': old, 'small-dh': small, 'null': rsa_context(lab, 'NULL-SHA256:@SECLEVEL=0')})
+    ca = lab.pki.make('appliance-ca', 'FortiGate CA', ca=True)
+    lab.pki.make('appliance', 'odd.example.test', ca, names=['odd.example.test'], send=ca[:1])
+    lab.pki.make('strangers', 'same.example.test', lab_ca(lab), names=['same.example.test', 'pop.one.test', 'pop.two.test'],
+                 start=-90, end=-2)
+    nobody = lab.pki.make('nobody-ca', 'Nobody Knows', ca=True)
+    lab.pki.make('same', 'same.example.test', nobody, names=['same.example.test', 'pop.one.test', 'pop.two.test'])
+
+
+def rsa_context(lab, ciphers):
+    inter = lab.pki.make('rsa-ca', 'Some RSA CA', ca=True)
+    lab.pki.make('rsa', 'odd.example.test', inter, names=['odd.example.test'], key=rsa.generate_private_key(65537, 2048))
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.maximum_version = ssl.TLSVersion.TLSv1_2
+    made.set_ciphers(ciphers)
+    made.load_cert_chain(lab.pki.file('rsa.pem'), lab.pki.file('rsa.key'))
+    return made
+
+
+def zones(lab):
+    lab.zones['example.test'] += [f'{name} A {NET4}{number}' for name, number in ADDRESSES.items()]
+    lab.zones['example.test'] += [f'check A {NET4}{ODD}']
+    lab.zones['one.test'] = [f'pop A {NET4}{ODD}']
+    lab.zones['two.test'] = [f'pop A {NET4}{ODD}']
+
+
+def firewalls(lab):
+    # On the servers' side: ports that are silent, and one that is forbidden with words.
+    lab.nft('table inet closed { chain in { type filter hook input priority 0; tcp dport { 25, 2994, 2995 } drop; '
+            'tcp dport 2996 reject with icmpx type admin-prohibited; }; }')
+    rules = ('table inet own { chain out { type filter hook output priority 0; '
+             f'ip daddr {NET4}61 tcp dport 995 reject with icmpx type admin-prohibited; ip daddr {NET4}62 drop; '
+             f'ip daddr {NET4}63 reject; }}; }}')
+    done = lab.client.call(['/usr/sbin/nft', rules])
+    assert done.returncode == 0, done.stderr
+    lab.client.ip(f'route add prohibit {NET4}64/32')
+
+
+def probe(client, host, port, security='tls', smtp=False):
+    keys = options({'protocol': 'smtp' if smtp else 'pop3', 'security': security})
+    return Setup(client, client.manager('Probe', 'sqa{sv}', host, port, keys))
+
+
+@pytest.fixture(scope='module')
+def lab():
+    made = Lab()
+    zones(made)
+    with made as started:
+        firewalls(started)
+        odd_tls(started)
+        yield started
+
+
+@pytest.fixture(scope='module')
+def providers(lab):
+    """Servers of others, in the administrator's files: what control probes may ask."""
+    def one(domain, port):
+        return {'id': f'{domain}-{port}', 'name': domain, 'domains': [f'{port}.{domain}'],
+                'pop3': {'host': f'pop.{domain}', 'port': port, 'security': 'tls'}, 'user': 'address', 'checked': '2026-11'}
+    table = {'providers': [one(domain, port) for port in (2995, 2997, 2998) for domain in ('one.test', 'two.test')]}
+    lab.run.write('providers.d/others.json', json.dumps(table))
+    return {'discovery': {'providers-directory': lab.run.file('providers.d')}}
+
+
+@pytest.fixture(scope='module')
+def played(lab, build, providers):
+    lab.scripted.play_text(2997, 'tls same\nsend +OK')
+    with Bus(build, lab=lab, config={**CONFIG, **providers}) as bus, Connection(bus) as client:
+        setups = {}
+        for param in CASES:
+            one = param.values[0]
+            if len(one.server) == 3 and isinstance(one.server[1], int):
+                server, smtp = one.server, one.server[1] in (25, 465, 587)
+            else:
+                port = lab.scripted.play_text(0, one.server[0])
+                server, smtp = ('odd.example.test', port, one.server[1]), one.server[2:] == ('smtp',)
+            setups[one.name] = probe(client, *server, smtp=smtp)
+        pending = dict(setups)
+
+        def ended():
+            for name in list(pending):
+                if pending[name].state in ('failed', 'ready', 'waiting'):
+                    del pending[name]
+            return not pending
+        try:
+            client.wait(ended, 100)
+        except TimeoutError:
+            pass
+        yield {name: (setup.state, setup['Cause'], setup.steps, setup.needs) for name, setup in setups.items()}
+
+
+def text_of(value):
+    return '; '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def side_of(one, steps):
+    return 'outgoing' if steps['outgoing.port'].status != 'skipped' else 'incoming'
+
+
+@pytest.mark.parametrize('one', CASES)
+def test_cause(played, one):
+    state, cause, steps, needs = played[one.name]
+    side = side_of(one, steps)
+    step = steps[f'{side}.{one.step or "port"}']
+    assert cause == one.cause, {k: s for k, s in steps.items() if s.status != 'skipped'}
+    assert not needs
+    assert step.status == ('failed' if one.step else 'passed')
+    for key, pattern in one.evidence.items():
+        assert re.search(pattern, text_of(step.evidence.get(key, ''))), (key, pattern, step)
+    for key in one.absent:
+        assert key not in step.evidence, step
+
+
+def test_refused_is_told_at_once(played):
+    """A refusal takes a round trip, and what is looked at beside not much longer."""
+    for name in ('closed-beside-others', 'closed-altogether'):
+        assert played[name][2]['incoming.port'].usec < 5_000_000
+
+
+def test_no_probe_has_signed_in(lab, played):
+    assert 'auth failed' not in lab.run.log('dovecot/dovecot.log') and 'Login:' not in lab.run.log('dovecot/dovecot.log')
+
+
+# -- what a step waits for
+
+def test_running_step_says_what_it_waits_for(lab, build):
+    with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+        before = time.time()
+        setup = probe(client, 'silent.example.test', 995)
+        step = setup.wait_step('incoming.port', 'running')
+        assert step.cause == '' and step.evidence['addresses'] == [f'{NET4}{SILENT}'] and step.evidence['port'] == 995
+        assert before - 5 < step.evidence['since'] / 1e6 < time.time() + 5
+        assert 5_000_000 <= step.evidence['budget-usec'] <= 60_000_000
+        setup.cancel()
+
+
+# -- the clock
+
+@pytest.fixture
+def shifted(lab, monkeypatch):
+    """What the web server says the time is."""
+    def shift(days):
+        moment = time.time() + days * 86400
+        monkeypatch.setattr(wplab.web.Handler, 'date_time_string',
+                            lambda self, timestamp=None: time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime(moment)))
+    return shift
+
+
+@pytest.mark.parametrize('days, start, end, cause', [
+    (400, 399, 500, 'local.clock-wrong'), (-400, -500, -399, 'local.clock-wrong'),
+    (0, 399, 500, 'tls.cert-not-yet-valid'), (400, -500, -399, 'tls.cert-expired')])
+def test_clock(lab, build, shifted, days, start, end, cause):
+    """A certificate out of its time: an HTTPS server's clock tells whose fault it is."""
+    shifted(days)
+    stem = f'dated{days}{start}'
+    lab.pki.make(stem, 'odd.example.test', lab_ca(lab), names=['odd.example.test'], start=start, end=end)
+    port = lab.scripted.play_text(0, f'tls {stem}\nsend +OK')
+    with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+        setup = probe(client, 'odd.example.test', port)
+        setup.wait_state('failed')
+        step = setup.steps['incoming.tls']
+        assert setup['Cause'] == cause, step
+        assert any('autoconfig.example.test says it is' in line for line in step.evidence['clock'])
+        assert ('offset' in step.evidence) == (days != 0)
+        if cause == 'local.clock-wrong':
+            assert step.evidence['offset'] == ('400 days behind' if days > 0 else '400 days ahead')
+
+
+def test_clock_by_strangers(lab, build, providers, monkeypatch):
+    """Two servers that have nothing to do with each other cannot both have forgotten theirs; unless a clock agrees with ours."""
+    lab.scripted.play_text(2998, 'tls strangers\nsend +OK')
+    for name, cause in (('date', 'tls.cert-expired'), ('no-date', 'local.clock-wrong')):
+        if name == 'no-date':
+            monkeypatch.setattr(wplab.web.Handler, 'date_time_string', lambda self, timestamp=None: 'never')
+        with Bus(build, lab=lab, config={**HTTP, **providers}) as bus, Connection(bus) as client:
+            setup = probe(client, 'same.example.test', 2998)
+            setup.wait_state('failed')
+            assert setup['Cause'] == cause, setup.steps['incoming.tls']
+
+
+# -- networks that want a sign-in
+
+class Portal(http.server.BaseHTTPRequestHandler):
+    answer = (302, 'http://login.hotspot.test/', b'')
+
+    def do_GET(self):
+        status, where, body = Portal.answer
+        self.send_response(status)
+        if where:
+            self.send_header('Location', where)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope='module')
+def page(lab):
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Portal, bind_and_activate=False)
+    server.socket.close()
+    server.socket = lab.server.listen(NET4 + str(ODD), 80)
+    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize('answer, cause', [
+    ((302, 'http://login.hotspot.test/', b''), 'net.captive-portal'), ((200, None, b'<html>Welcome</html>'), 'net.captive-portal'),
+    ((511, None, b'sign in'), 'net.captive-portal'), ((200, None, b'NetworkManager is online\n'), 'tls.cert-self-signed'),
+    ((404, None, b''), 'tls.cert-self-signed')])
+def test_portal_by_page(lab, build, page, answer, cause):
+    Portal.answer = answer
+    with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+        setup = probe(client, 'self-signed.example.test', 995)
+        setup.wait_state('failed', 'waiting')
+        step = setup.steps['incoming.tls']
+        assert step.cause == cause, step
+        if cause == 'net.captive-portal':
+            assert 'hotspot.test' in step.evidence['portal'] or 'check.example.test' in step.evidence['portal']
+            assert not setup.needs
+
+
+def unbound(lab, *words):
+    done = lab.server.call(['/usr/sbin/unbound-control', '-c', lab.run.file('dns/unbound.conf'), *words])
+    assert done.returncode == 0, done
+
+
+def test_portal_by_name(lab, build):
+    """Whatever is asked for, the answer is one and the same address."""
+    unbound(lab, 'local_zone', 'invalid.', 'redirect')
+    unbound(lab, 'local_data', f'invalid. 1 IN A {NET4}34')
+    try:
+        with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+            setup = probe(client, 'self-signed.example.test', 995)
+            setup.wait_state('failed', 'waiting')
+            assert setup['Cause'] == 'net.captive-portal'
+            assert setup.steps['incoming.tls'].evidence['portal'] == f'{NET4}34'
+    finally:
+        unbound(lab, 'local_zone_remove', 'invalid.')
+
+
+# -- our own side: each of these takes the network away
+
+OFFLINE = {
+    'link-down': ['link set wp-c down'],
+    'no-address': ['address flush dev wp-c'],
+    'no-way-out': None,
+}
+
+
+@pytest.mark.parametrize('kind', OFFLINE)
+def test_offline(build, kind):
+    with Lab() as lab, Bus(build, lab=lab) as bus, Connection(bus) as client:
+        bus.activate()
+        if OFFLINE[kind]:
+            lab.client.ip(*OFFLINE[kind])
+        else:
+            lab.set_resolver('203.0.113.53')        # somewhere in the world, and there is no way there
+        setup = client.start_setup('alice@example.test', dry_run=True)
+        byhand = probe(client, 'pop.example.test', 995)
+        literal = probe(client, '203.0.113.9', 995)
+        for one, step in ((setup, 'discovery'), (byhand, 'incoming.dns'), (literal, 'incoming.port')):
+            one.wait_state('failed')
+            assert one['Cause'] == 'net.offline', one.steps
+            assert one.steps[step].evidence['network']
