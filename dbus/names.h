@@ -91,6 +91,10 @@
 #define KEY_SASL_ERROR "sasl-error"   /* and all of its words */
 #define KEY_MESSAGES "messages"       /* t */
 #define KEY_OCTETS "octets"           /* t */
+#define KEY_FOLDERS "folders"         /* as: names in UTF-8, in evidence with their use: "Gesendet (sent)" */
+#define KEY_PUSH "push"               /* b: the server tells of new mail by itself */
+#define KEY_CAN_DELETE "can-delete"   /* b: single messages can be deleted */
+#define KEY_ALERT "alert"             /* s: what the server wants to be shown */
 #define KEY_LOGIN_DELAY "login-delay" /* t: seconds */
 #define KEY_EXPIRE "expire"           /* t: days */
 #define KEY_SENDER "sender"

@@ -76,6 +76,10 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
         r = check_keys(setup->core, server, keys, ELEMENTS(keys), ret_why);
         if (r != 0)
                 return r;
+        port = dict_number(server, KEY_PORT, 0);
+        if (side == SIDE_INCOMING &&
+            (text_equal(protocol, "imap") || (!protocol && (port == 993 || port == 143))))
+                e.protocol = PROTOCOL_IMAP;
         if (protocol && strcmp(protocol, protocol_name(e.protocol)) != 0)
                 return core_why(setup->core, ret_why, SETUP_NOT_SUPPORTED,
                                 "'%sprotocol' can only be %s", place, protocol_name(e.protocol));
@@ -93,7 +97,7 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
                                 "'%sport' must be 1 to 65535", place);
         e.port = (uint16_t) port;
         /* A well-known port tells the security that was not given. */
-        if (!security && (e.port == 110 || e.port == 587 || e.port == 25))
+        if (!security && (e.port == 110 || e.port == 143 || e.port == 587 || e.port == 25))
                 e.security = SECURITY_STARTTLS;
         if (user && (!*user || strlen(user) > LIMIT_ADDRESS))
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,

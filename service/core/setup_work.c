@@ -936,7 +936,7 @@ static int side_login(SetupSide *s)
                 r = ask_password(s, step);
         if (r < 0)
                 return r;
-        if ((!s->session.pop3 && !s->session.smtp) || clock_now() - begun > REDIAL_USEC) {
+        if (!session_is_open(&s->session) || clock_now() - begun > REDIAL_USEC) {
                 r = side_redial(s);
                 if (r < 0)
                         return r;

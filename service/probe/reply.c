@@ -618,6 +618,9 @@ const char *reply_judge(const ReplyContext *context, unsigned status, const char
         } else if (context->protocol == PROTOCOL_POP3) {
                 rules_set_fact(&reading.signs, FACT_ERR);
         }
+        /* The words begin with the status there. */
+        if (context->protocol == PROTOCOL_IMAP)
+                text = see_imap(&reading, text, text + strlen(text));
         if (!context->tls)
                 rules_set_fact(&reading.signs, FACT_CLEAR);
         if (context->logged_in)

@@ -18,6 +18,7 @@ void session_close(Session *session)
         session->stream = stream_free(session->stream);
         session->pop3 = pop3_free(session->pop3);
         session->smtp = smtp_free(session->smtp);
+        session->imap = imap_free(session->imap);
         session->certificate = certificate_free(session->certificate);
         session->tls_on = session->logged_in = false;
         outcome_reset(&session->no);
@@ -103,8 +104,9 @@ static int session_try_losers(const Session *session, DialReport *report)
                 loser = &report->attempts[report->n_attempts++];
                 for (unsigned i = 0; i < session->addresses->n_addresses; i++)
                         if (session->addresses->addresses[i].ss_family == family)
-                                address_text((const struct sockaddr *) &session->addresses->addresses[i],
-                                             loser->address);
+                                address_text(
+                                        (const struct sockaddr *) &session->addresses->addresses[i],
+                                        loser->address);
         }
         loser->error = control.error;
         loser->usec = control.usec;
@@ -153,16 +155,80 @@ static int session_greet(Session *session, Outcome *no)
                                      : smtp_open(&session->smtp, TAKE(session->stream),
                                                  session->transcript, session_label(session), no);
         case PROTOCOL_IMAP:
-                break;
+                return session->imap ? 0
+                                     : imap_open(&session->imap, TAKE(session->stream),
+                                                 session->transcript, session_label(session), no);
         }
         return -EINVAL;
 }
 
+/* --- the same thing in the three dialogues ------------------------------------------------------------------ */
+
+bool session_is_open(const Session *session)
+{
+        return session->pop3 || session->smtp || session->imap;
+}
+
 static int session_capabilities(Session *session, Outcome *no)
 {
-        return session->pop3 ? pop3_ask_capabilities(session->pop3, no)
-                             : smtp_ehlo(session->smtp, no);
+        return session->pop3   ? pop3_ask_capabilities(session->pop3, no)
+               : session->imap ? imap_ask_capabilities(session->imap, no)
+                               : smtp_ehlo(session->smtp, no);
 }
+
+static int session_upgrade(Session *session, const TlsRequest *request, Outcome *no)
+{
+        Certificate **certificate = &session->certificate;
+
+        return session->pop3 ? pop3_start_tls(session->pop3, session->tls, request, certificate, no)
+               : session->imap
+                       ? imap_start_tls(session->imap, session->tls, request, certificate, no)
+                       : smtp_start_tls(session->smtp, session->tls, request, certificate, no);
+}
+
+static const char *session_greeting(const Session *session)
+{
+        return session->pop3   ? pop3_greeting(session->pop3)
+               : session->imap ? imap_greeting(session->imap)
+               : session->smtp ? smtp_greeting(session->smtp)
+                               : NULL;
+}
+
+static char **session_lines(const Session *session)
+{
+        return session->pop3   ? pop3_capabilities(session->pop3)->lines
+               : session->imap ? imap_capabilities(session->imap)->list
+               : session->smtp ? smtp_extensions(session->smtp)->lines
+                               : NULL;
+}
+
+static char **session_mechanisms(const Session *session)
+{
+        return session->pop3   ? pop3_capabilities(session->pop3)->sasl
+               : session->imap ? imap_capabilities(session->imap)->sasl
+                               : smtp_extensions(session->smtp)->auth;
+}
+
+/* A server that greets with PREAUTH under TLS asks nobody for anything. */
+static const char *session_method(const Session *session, const Login *login)
+{
+        return session->pop3   ? pop3_login_method(session->pop3, login)
+               : session->imap ? imap_signed_in(session->imap)
+                                         ? "PREAUTH"
+                                         : imap_login_method(session->imap, login)
+                               : smtp_login_method(session->smtp, login);
+}
+
+static int login_once(Session *session, const Login *login, Outcome *no)
+{
+        if (session->imap && imap_signed_in(session->imap))
+                return 0;
+        return session->pop3   ? pop3_login(session->pop3, login, no)
+               : session->imap ? imap_login(session->imap, login, no)
+                               : smtp_login(session->smtp, login, no);
+}
+
+/* --- encryption --------------------------------------------------------------------------------------------- */
 
 static int session_start_tls(Session *session, Outcome *no)
 {
@@ -180,25 +246,15 @@ static int session_start_tls(Session *session, Outcome *no)
         r = session_capabilities(session, no);
         if (r != 0)
                 return r;
-        if (session->pop3)
-                return pop3_start_tls(session->pop3, session->tls, &request, &session->certificate,
-                                      no);
-        return smtp_start_tls(session->smtp, session->tls, &request, &session->certificate, no);
+        return session_upgrade(session, &request, no);
 }
 
-/* What it said in clear, where STARTTLS was missing. */
+/* What it says of itself. */
 static int evidence_offer(const Session *session, Dict *to)
 {
-        int r = dict_set_text(to, KEY_GREETING,
-                              session->pop3   ? pop3_greeting(session->pop3)
-                              : session->smtp ? smtp_greeting(session->smtp)
-                                              : NULL);
+        int r = dict_set_text(to, KEY_GREETING, session_greeting(session));
 
-        return r < 0 ? r
-                     : dict_set_list(to, KEY_CAPABILITIES,
-                                     session->pop3   ? pop3_capabilities(session->pop3)->lines
-                                     : session->smtp ? smtp_extensions(session->smtp)->lines
-                                                     : NULL);
+        return r < 0 ? r : dict_set_list(to, KEY_CAPABILITIES, session_lines(session));
 }
 
 int session_secure(Session *session, Finding *ret)
@@ -250,18 +306,6 @@ static Login session_login_of(const Session *session, const Secret *secret)
         };
 }
 
-static const char *session_method(const Session *session, const Login *login)
-{
-        return session->pop3 ? pop3_login_method(session->pop3, login)
-                             : smtp_login_method(session->smtp, login);
-}
-
-static char **session_mechanisms(const Session *session)
-{
-        return session->pop3 ? pop3_capabilities(session->pop3)->sasl
-                             : smtp_extensions(session->smtp)->auth;
-}
-
 /* Why there is no way to sign in here by what we have. */
 static const char *no_method_cause(const Session *session)
 {
@@ -299,15 +343,8 @@ static int evidence_methods(const Session *session, Finding *ret)
 
 static int evidence_service(const Session *session, Finding *ret)
 {
-        int r;
+        int r = evidence_offer(session, &ret->evidence);
 
-        r = dict_set_text(&ret->evidence, KEY_GREETING,
-                          session->pop3 ? pop3_greeting(session->pop3)
-                                        : smtp_greeting(session->smtp));
-        if (r == 0)
-                r = dict_set_list(&ret->evidence, KEY_CAPABILITIES,
-                                  session->pop3 ? pop3_capabilities(session->pop3)->lines
-                                                : smtp_extensions(session->smtp)->lines);
         return r < 0 ? r : evidence_methods(session, ret);
 }
 
@@ -351,12 +388,6 @@ static int login_not_offered(const Session *session, Finding *ret)
         ret->status = STEP_FAILED;
         ret->cause = no_method_cause(session);
         return dict_set_list(&ret->evidence, KEY_CAPABILITIES, session_mechanisms(session));
-}
-
-static int login_once(Session *session, const Login *login, Outcome *no)
-{
-        return session->pop3 ? pop3_login(session->pop3, login, no)
-                             : smtp_login(session->smtp, login, no);
 }
 
 /* What is left after a refusal that has not judged the secret; NULL: nothing, or it has. A server that offers a method and does not have it has
@@ -449,25 +480,86 @@ static int mailbox_terms(const Session *session, Finding *ret)
         return r;
 }
 
+static int mailbox_pop3(Session *session, Finding *ret, Outcome *no)
+{
+        int r;
+
+        r = pop3_stat(session->pop3, &session->messages, &session->octets, no);
+        if (r == 0 && pop3_capabilities(session->pop3)->known &&
+            (pop3_capabilities(session->pop3)->login_delay_by_user ||
+             pop3_capabilities(session->pop3)->expire_by_user))
+                r = pop3_ask_capabilities(session->pop3, no);
+        if (r)
+                return r;
+        r = dict_set_number(&ret->evidence, KEY_MESSAGES, session->messages);
+        if (r == 0)
+                r = dict_set_number(&ret->evidence, KEY_OCTETS, session->octets);
+        return r < 0 ? r : mailbox_terms(session, ret);
+}
+
+static int on_folder(void *userdata, const ImapFolder *folder)
+{
+        static const char *const uses[] = {
+                [IMAP_USE_ALL] = "all",       [IMAP_USE_ARCHIVE] = "archive",
+                [IMAP_USE_DRAFTS] = "drafts", [IMAP_USE_FLAGGED] = "flagged",
+                [IMAP_USE_JUNK] = "junk",     [IMAP_USE_SENT] = "sent",
+                [IMAP_USE_TRASH] = "trash",
+        };
+        _cleanup_buffer_ Buffer name = BUFFER(4 * LIMIT_FOLDER);
+        Finding *ret = userdata;
+        int r;
+
+        if (!folder->selectable)
+                return 0;
+        r = imap_name_to_utf8(&name, folder->name);
+        if (r == -EINVAL)
+                r = buffer_append_text(&name, folder->name); /* 8-bit as it is: shown printable */
+        if (r == 0 && folder->use)
+                r = buffer_printf(&name, " (%s)", uses[folder->use]);
+        if (r == 0)
+                r = dict_add_to_list(&ret->evidence, KEY_FOLDERS, name.data);
+        return r == -ENOBUFS ? 0 : r; /* so many: what is shown is enough */
+}
+
+/* EXAMINE leaves no trace, not even that we looked. Folders are for choosing among them: a server that lists none has INBOX. */
+static int mailbox_imap(Session *session, Finding *ret, Outcome *no)
+{
+        _cleanup_outcome_ Outcome unlisted = {};
+        const ImapCapabilities *c;
+        ImapMailbox mailbox;
+        int r;
+
+        r = imap_identify(session->imap, no);
+        if (r == 0)
+                r = imap_select(session->imap, "INBOX", true, &mailbox, no);
+        if (r)
+                return r;
+        session->messages = mailbox.exists;
+        c = imap_capabilities(session->imap);
+        r = dict_set_number(&ret->evidence, KEY_MESSAGES, mailbox.exists);
+        if (r == 0)
+                r = dict_set_bool(&ret->evidence, KEY_PUSH, c->idle);
+        if (r == 0)
+                r = dict_set_bool(&ret->evidence, KEY_CAN_DELETE, c->uidplus);
+        if (r == 0)
+                r = dict_set_text(&ret->evidence, KEY_ALERT, imap_alert(session->imap));
+        if (r == 0)
+                r = imap_list(session->imap, on_folder, ret, &unlisted);
+        return MIN(r, 0);
+}
+
 int session_mailbox(Session *session, Finding *ret)
 {
         _cleanup_outcome_ Outcome no = {};
         int r;
 
-        r = pop3_stat(session->pop3, &session->messages, &session->octets, &no);
-        if (r == 0 && pop3_capabilities(session->pop3)->known &&
-            (pop3_capabilities(session->pop3)->login_delay_by_user ||
-             pop3_capabilities(session->pop3)->expire_by_user))
-                r = pop3_ask_capabilities(session->pop3, &no);
+        r = session->imap ? mailbox_imap(session, ret, &no) : mailbox_pop3(session, ret, &no);
         if (r < 0)
                 return r;
         if (r > 0)
                 return session_fail(session, ret, &no);
         ret->status = STEP_PASSED;
-        r = dict_set_number(&ret->evidence, KEY_MESSAGES, session->messages);
-        if (r == 0)
-                r = dict_set_number(&ret->evidence, KEY_OCTETS, session->octets);
-        return r < 0 ? r : mailbox_terms(session, ret);
+        return 0;
 }
 
 int session_sender(Session *session, const char *address, Finding *ret)
@@ -497,10 +589,12 @@ void session_quit(Session *session)
         _cleanup_outcome_ Outcome no = {};
 
         if (fiber_current() && !fiber_cancelled()) {
-                /* POP3 holds the maildrop's lock until it has answered; SMTP holds nothing: the word is said, and nobody waits. */
+                /* POP3 holds the maildrop's lock until it has answered; the others hold nothing: the word is said, and nobody waits. */
                 FIBER_DEADLINE(session->pop3 ? 2 * USEC_PER_SEC : USEC_PER_MSEC);
                 if (session->pop3)
                         (void) pop3_quit(session->pop3, &no);
+                else if (session->imap)
+                        (void) imap_logout(session->imap, &no);
                 else if (session->smtp)
                         (void) smtp_quit(session->smtp, &no);
         }

@@ -9,6 +9,7 @@
 #include "probe/endpoint.h"
 #include "probe/finding.h"
 #include "probe/provider.h"
+#include "talk/imap.h"
 #include "talk/pop3.h"
 #include "talk/smtp.h"
 #include "wire/dial.h"
@@ -43,12 +44,15 @@ typedef struct Session {
         Stream *stream; /* between port and greeting */
         Pop3 *pop3;
         Smtp *smtp;
+        Imap *imap;
         Certificate *certificate;
         bool tls_on, logged_in;
         Outcome no; /* to the last probe that failed */
         uint64_t messages, octets;
 } Session;
 
+/* A dialogue is open. */
+bool session_is_open(const Session *session);
 /* Closes what is open and forgets what was learnt; endpoint and the rest of the borrowed things stay. */
 void session_close(Session *session);
 static inline void session_deinit(Session *session)
@@ -67,7 +71,7 @@ int session_service(Session *session, Finding *ret);
  * another refusal is allowed. The evidence says how many were refused ("refusals"). */
 bool session_may_try_twice(const Session *session);
 int session_login(Session *session, const Secret *secret, Finding *ret);
-/* POP3: STAT, and what CAPA says of keeping mail. */
+/* POP3: STAT, and what CAPA says of keeping mail. IMAP: ID, EXAMINE INBOX, the folders. */
 int session_mailbox(Session *session, Finding *ret);
 /* SMTP: MAIL, RCPT, RSET with @address as both. */
 int session_sender(Session *session, const char *address, Finding *ret);
