@@ -79,16 +79,27 @@ static int read_options(Add *add, json_object **ret)
         return 0;
 }
 
+/* The service looks at it, too; here it is a usage error, before anything has begun. */
+static int check_keep(Add *add, const char *keep)
+{
+        size_t digits = keep ? strspn(keep, "0123456789") : 0;
+
+        if (!keep || strcmp(keep, "server") == 0 || strcmp(keep, "none") == 0 ||
+            (digits > 0 && strcmp(keep + digits, "d") == 0))
+                return 0;
+        return usage_error(add->cli, add->arguments->verb,
+                           "--keep takes server, none or days like 30d, not %s.", keep);
+}
+
 static int read_settings(Add *add, json_object **ret)
 {
-        static const char *const keeps[] = { "server", "none", NULL };
         _cleanup_json_ json_object *settings = json_object_new_object();
         const char *keep = argument_text(add->arguments, KEY_KEEP),
                    *name = argument_text(add->arguments, KEY_DISPLAY_NAME);
         uint64_t interval = 0;
         int r;
 
-        r = argument_check(add->cli, add->arguments, KEY_KEEP, keeps);
+        r = check_keep(add, keep);
         if (r == 0)
                 r = argument_number(add->cli, add->arguments, KEY_INTERVAL, 1, 7 * 86400,
                                     &interval);
@@ -309,7 +320,7 @@ static const Option options[] = {
         { "receive-only", 0, NULL, "Do not set up sending" },
         { "yes", 'y', NULL, "Approve servers of other domains (never certificates)" },
         { "approve-certificate", 0, "SHA256", "Accept the certificate with this SPKI SHA-256" },
-        { "keep", 0, "server|none", "Leave fetched mail on the server (default) or delete it" },
+        { "keep", 0, "server|none|Nd", "Leave fetched mail on the server (default), delete it, or after N days" },
         { "interval", 0, "SECONDS", "How often to fetch" },
         { "display-name", 0, "TEXT", "Your name in mail that you send" },
         { "delete-verification", 0, NULL, "Delete the verification mail once it was found" },

@@ -149,7 +149,7 @@
 #define KEY_DETACHED "detached"                       /* b */
 #define KEY_RECEIVE_ONLY "receive-only"               /* b */
 #define KEY_DELETE_VERIFICATION "delete-verification" /* b */
-#define KEY_KEEP "keep"                               /* server, none */
+#define KEY_KEEP "keep"                               /* server, none, 30d */
 #define KEY_INTERVAL "interval"                       /* t: seconds */
 #define KEY_DISPLAY_NAME "display-name"
 /* of runs */
@@ -163,6 +163,12 @@
 #define KEY_BYTES "bytes"             /* t */
 #define KEY_TOTAL_BYTES "total-bytes" /* t: of the new ones, as announced */
 #define KEY_MANUAL "manual"           /* b */
+#define KEY_DUPLICATES "duplicates"   /* t: known by their content */
+#define KEY_GONE "gone"               /* t: not listed any more */
+#define KEY_LEFT "left"               /* t: for the next run */
+#define KEY_NOTES "notes"             /* as: causes that did not stop the run */
+#define KEY_RATE "rate"               /* t: octets a second */
+#define KEY_REMAINING "remaining"     /* t: seconds, estimated */
 #define KEY_STATE "state"             /* of Account.Run: running */
 /* of DescribeCause (and Explain) */
 #define KEY_TITLE "title"

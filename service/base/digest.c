@@ -31,6 +31,45 @@ int hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
         return HMAC(EVP_sha256(), key, (int) key_len, data, len, ret, &n) ? 0 : -EIO;
 }
 
+struct Sha256 {
+        EVP_MD_CTX *context;
+};
+
+int sha256_new(Sha256 **ret)
+{
+        _cleanup_(sha256_freep) Sha256 *hash = calloc(1, sizeof(*hash));
+
+        if (!hash)
+                return -ENOMEM;
+        hash->context = EVP_MD_CTX_new();
+        if (!hash->context)
+                return -ENOMEM;
+        if (EVP_DigestInit_ex(hash->context, EVP_sha256(), NULL) != 1)
+                return -EIO;
+        *ret = TAKE(hash);
+        return 0;
+}
+
+Sha256 *sha256_free(Sha256 *hash)
+{
+        if (hash)
+                EVP_MD_CTX_free(hash->context);
+        free(hash);
+        return NULL;
+}
+
+int sha256_add(Sha256 *hash, const void *data, size_t len)
+{
+        return len == 0 || EVP_DigestUpdate(hash->context, data, len) == 1 ? 0 : -EIO;
+}
+
+int sha256_end(Sha256 *hash, uint8_t ret[SHA256_LEN])
+{
+        int done = EVP_DigestFinal_ex(hash->context, ret, NULL);
+
+        return EVP_DigestInit_ex(hash->context, EVP_sha256(), NULL) == 1 && done == 1 ? 0 : -EIO;
+}
+
 int random_bytes(void *to, size_t len)
 {
         return len <= INT32_MAX && RAND_bytes(to, (int) len) == 1 ? 0 : -EIO;

@@ -12,6 +12,13 @@ int sha256(const void *data, size_t len, uint8_t ret[SHA256_LEN]);
 int sha256_text(const void *data, size_t len, char ret[SHA256_HEX]);
 int hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
                 uint8_t ret[SHA256_LEN]);
+/* SHA-256 of what comes piece by piece. One is used for many: _end() makes it ready for the next. */
+typedef struct Sha256 Sha256;
+int sha256_new(Sha256 **ret);
+Sha256 *sha256_free(Sha256 *hash);
+DEFINE_CLEANUP(Sha256, sha256_free);
+int sha256_add(Sha256 *hash, const void *data, size_t len);
+int sha256_end(Sha256 *hash, uint8_t ret[SHA256_LEN]);
 int random_bytes(void *to, size_t len);
 
 /* Lower case; @to has room for 2*len+1. */

@@ -19,18 +19,6 @@ static uint32_t seconds(uint64_t usec)
         return (uint32_t) MIN(usec / USEC_PER_SEC, UINT32_MAX);
 }
 
-/* As for KEY_KEEP. */
-static const char *keep_name(Keep keep)
-{
-        switch (keep) {
-        case KEEP_ON_SERVER:
-                return "server";
-        case KEEP_NOT:
-                return "none";
-        }
-        return "server";
-}
-
 #define RECORD account_record(object)
 
 DEFINE_GETTER(get_address, Account, "s", RECORD->address ?: "");
@@ -44,7 +32,7 @@ DEFINE_GETTER(get_last_success, Account, "t", RECORD->last_success_usec);
 DEFINE_GETTER(get_next_run, Account, "t", account_next_run_usec(object));
 DEFINE_GETTER(get_interval, Account, "u", seconds(RECORD->interval_usec));
 DEFINE_GETTER(get_poll_minimum, Account, "u", seconds(RECORD->poll_minimum_usec));
-DEFINE_GETTER(get_keep, Account, "s", keep_name(RECORD->keep));
+DEFINE_GETTER(get_keep, Account, "s", keep_text(RECORD, (char[KEEP_TEXT]){}));
 DEFINE_GETTER(get_can_send, Account, "b", (int) RECORD->can_send);
 DEFINE_GETTER(get_delivery, Account, "s", RECORD->location ? "maildir" : "");
 DEFINE_GETTER(get_location, Account, "s", RECORD->location ?: "");
@@ -101,7 +89,7 @@ static int reply_result(sd_bus_message *m, int result, const char *why, sd_bus_e
 
 static int method_fetch_now(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-        static const char *const none[] = { NULL };
+        static const char *const known[] = { KEY_SKIPPED, NULL };
         _cleanup_(dict_freep) Dict *options = NULL;
         uint64_t run;
         int r;
@@ -109,10 +97,10 @@ static int method_fetch_now(sd_bus_message *m, void *userdata, sd_bus_error *err
         r = variant_read(m, &options, error);
         if (r < 0)
                 return r;
-        r = variant_only(options, none, error);
+        r = variant_only(options, known, error);
         if (r < 0)
                 return r;
-        r = account_fetch_now(userdata, &run);
+        r = account_fetch_now(userdata, dict_bool(options, KEY_SKIPPED, false), &run);
         if (r)
                 return error_from_account(error, r, NULL);
         return sd_bus_reply_method_return(m, "t", run);

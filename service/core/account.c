@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See account.h. State follows from Cause by one table, here; nothing else sets it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -126,6 +127,37 @@ bool account_set_cause(Account *account, const char *cause)
         return true;
 }
 
+static int causes_split(char ***ret, const char *causes)
+{
+        _cleanup_list_ char **list = NULL;
+
+        while (causes && *causes) {
+                _cleanup_free_ char *cause = NULL;
+                size_t len = strcspn(causes, " ");
+
+                if (text_set_n(&cause, causes, len) < 0 || list_append(&list, cause, 16) < 0)
+                        return -ENOMEM;
+                causes += len + strspn(causes + len, " ");
+        }
+        *ret = TAKE(list);
+        return 0;
+}
+
+void account_set_warnings(Account *account, const char *causes)
+{
+        _cleanup_list_ char **list = NULL;
+        _cleanup_free_ char *before = NULL, *now = NULL;
+
+        if (causes_split(&list, causes) < 0 || list_join(&before, account->warnings, " ") < 0 ||
+            list_join(&now, list, " ") < 0)
+                return;
+        if (text_equal(before, now))
+                return;
+        list_free(account->warnings);
+        account->warnings = TAKE(list);
+        account_changed(account, ACCOUNT_CHANGED_WARNINGS);
+}
+
 /* --- reading ------------------------------------------------------------------------------------------------------- */
 
 const AccountRecord *account_record(const Account *account)
@@ -166,7 +198,14 @@ int account_history(Account *account, unsigned max,
 
 int run_to_dict(const RunRecord *run, Dict *to)
 {
+        _cleanup_list_ char **notes = NULL;
         int r;
+
+        r = causes_split(&notes, run->notes);
+        if (r == 0)
+                r = dict_set_list(to, KEY_NOTES, notes);
+        if (r < 0)
+                return r;
 
         if ((r = dict_set_number(to, KEY_RUN, run->id)) < 0 ||
             (r = dict_set_number(to, KEY_STARTED, run->started_usec)) < 0 ||
@@ -178,6 +217,9 @@ int run_to_dict(const RunRecord *run, Dict *to)
             (r = dict_set_number(to, KEY_SKIPPED, run->skipped)) < 0 ||
             (r = dict_set_number(to, KEY_DELIVERED, run->delivered)) < 0 ||
             (r = dict_set_number(to, KEY_DELETED, run->deleted)) < 0 ||
+            (r = dict_set_number(to, KEY_DUPLICATES, run->duplicates)) < 0 ||
+            (r = dict_set_number(to, KEY_GONE, run->gone)) < 0 ||
+            (r = dict_set_number(to, KEY_LEFT, run->left)) < 0 ||
             (r = dict_set_number(to, KEY_BYTES, run->bytes)) < 0)
                 return r;
         return dict_set_bool(to, KEY_MANUAL, run->manual);
@@ -238,7 +280,7 @@ void account_give_maildrop(Account *account)
 
 /* --- what callers may do ------------------------------------------------------------------------------------------- */
 
-int account_fetch_now(Account *account, uint64_t *ret_run)
+int account_fetch_now(Account *account, bool with_skipped, uint64_t *ret_run)
 {
         if (!account_check_owner(account))
                 return ACCOUNT_INVALID_STATE;
@@ -255,6 +297,7 @@ int account_fetch_now(Account *account, uint64_t *ret_run)
         }
         if (!account->run.n_entries) {
                 account->run_manual = true;
+                account->run_skipped |= with_skipped;
                 scheduler_now(account->core->scheduler, account);
         }
         *ret_run = account->next_run_id;

@@ -28,10 +28,10 @@ const Dict *account_run(const Account *account);
 /* Codes of causes that do not stop it (EXPIRE 0, a certificate that ends soon). Borrowed, may be NULL. */
 char *const *account_warnings(const Account *account);
 
-/* Makes it due now. 0 and the id of the run that will do it (a running one is joined); ACCOUNT_INVALID_STATE when paused or stopped
+/* Makes it due now, @with_skipped also for messages that could not be read three times. 0 and the id of the run that will do it (a running one is joined); ACCOUNT_INVALID_STATE when paused or stopped
  * by a cause that a fetch cannot mend. */
 enum { ACCOUNT_INVALID_STATE = 1, ACCOUNT_INVALID_KEY = 2 };
-int account_fetch_now(Account *account, uint64_t *ret_run);
+int account_fetch_now(Account *account, bool with_skipped, uint64_t *ret_run);
 /* These store the change. Each suspends. 0, the conditions above, negative errno. */
 int account_pause(Account *account);
 int account_resume(Account *account);

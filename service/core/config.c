@@ -166,6 +166,14 @@ static int read_words(const Key *key, const char *value, void *to)
         return *value ? text_set(to, value) : -EINVAL;
 }
 
+/* Empty: none. */
+static int read_domain(const Key *key, const char *value, void *to)
+{
+        if (!text_is_clean(value, strlen(value)) || strpbrk(value, " @<>"))
+                return -EINVAL;
+        return text_set(to, *value ? value : NULL);
+}
+
 static int read_level(const Key *key, const char *value, void *to)
 {
         return log_level_from_text(value, to);
@@ -190,6 +198,14 @@ static const Key keys[] = {
           30 * USEC_PER_DAY },
         { "fetch", "start-spread", read_duration, AT(start_spread_usec), 0, USEC_PER_DAY },
         { "fetch", "dialogues-per-host", read_count, AT(dialogues_per_host), 1, LIMIT_DIALOGUES },
+        { "fetch", "dialogues", read_count, AT(dialogues), 1, LIMIT_DIALOGUES },
+        { "fetch", "logins-per-minute", read_count, AT(logins_per_minute), 1, 1000000 },
+        { "fetch", "run-messages", read_count, AT(run_messages), 1, LIMIT_LIST },
+        { "fetch", "run-bytes", read_size, AT(run_bytes), 1, UINT64_C(1) << 60 },
+        { "fetch", "run-time", read_duration, AT(run_usec), USEC_PER_SEC, USEC_PER_DAY },
+        { "fetch", "message-maximum", read_size, AT(message_maximum), 1, UINT64_C(1) << 60 },
+        { "delivery", "lmtp-socket", read_path, AT(lmtp_socket) },
+        { "delivery", "lmtp-domain", read_domain, AT(lmtp_domain) },
         { "verification", "timeout", read_duration, AT(verification_timeout_usec), USEC_PER_SEC,
           USEC_PER_DAY },
         { "discovery", "guess", read_bool, AT(guess) },
@@ -405,6 +421,12 @@ static int config_defaults(Config *config, bool user)
                 .interval_minimum_usec = USEC_PER_MINUTE,
                 .backoff_maximum_usec = USEC_PER_HOUR,
                 .dialogues_per_host = LIMIT_DIALOGUES_PER_HOST,
+                .dialogues = LIMIT_DIALOGUES,
+                .logins_per_minute = 600,
+                .run_messages = 20000,
+                .run_bytes = UINT64_C(1) << 30,
+                .run_usec = 15 * USEC_PER_MINUTE,
+                .message_maximum = UINT64_C(1) << 30,
                 .verification_timeout_usec = 3 * USEC_PER_MINUTE,
                 .guess = true,
                 .autoconfig = true,
@@ -492,6 +514,8 @@ Config *config_free(Config *config)
         free(config->providers_directory);
         free(config->autoconfig_directory);
         free(config->replies_directory);
+        free(config->lmtp_socket);
+        free(config->lmtp_domain);
         free(config);
         return NULL;
 }

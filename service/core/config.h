@@ -26,7 +26,14 @@ typedef struct Config {
         uint64_t backoff_maximum_usec;  /* default 1 h */
         uint64_t
                 start_spread_usec; /* due accounts are spread over this at start; default: interval_usec */
-        uint64_t dialogues_per_host;
+        uint64_t dialogues_per_host, dialogues; /* at the same time; defaults 2, 256 */
+        uint64_t logins_per_minute;             /* at one host; default 600 */
+        /* one run's share; what is left over comes with the next, which follows soon; defaults 20000, 1 GiB, 15 min */
+        uint64_t run_messages, run_bytes, run_usec;
+        uint64_t message_maximum; /* a larger one is skipped; default 1 GiB */
+        /* [delivery] */
+        char *lmtp_socket; /* NULL: accounts cannot choose LMTP */
+        char *lmtp_domain; /* appended to the owner's user name as the recipient; NULL: the bare name */
         /* [verification] */
         uint64_t verification_timeout_usec; /* until "not arrived"; default 3 min */
         /* [discovery] */

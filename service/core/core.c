@@ -161,6 +161,16 @@ size_t core_count_accounts(Core *core, uid_t uid)
         return n;
 }
 
+uint64_t core_quota(Core *core, uid_t uid)
+{
+        uint64_t used = 0;
+
+        for (size_t i = 0; i < core->n_accounts; i++)
+                if (core->accounts[i]->record.uid == uid)
+                        used += core->accounts[i]->record.bytes_fetched;
+        return core->config->bytes_per_uid - MIN(used, core->config->bytes_per_uid);
+}
+
 /* --- the janitor --------------------------------------------------------------------------------------------------- */
 
 void core_wake_janitor(Core *core)

@@ -53,6 +53,8 @@ size_t core_count_accounts(Core *core, uid_t uid);
 /* The account that has the same (uid, protocol, host, user), or NULL. */
 Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
 void core_wake_janitor(Core *core);
+/* Octets that @uid may still store. */
+uint64_t core_quota(Core *core, uid_t uid);
 /* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Not
  * counted: root, and whoever runs the service for himself. Returns 1 when it may go on, 0 when there were too many in this minute, -ENOMEM. */
 int core_search_allowed(Core *core, uid_t uid);
@@ -87,7 +89,8 @@ struct Account {
         Fiber *fiber; /* the run under way */
         bool run_manual, removing;
         bool disowned;        /* its uid has another login name by now */
-        bool run_again;       /* FetchNow came when the run had listed already */
+        bool run_skipped;     /* the next run tries also what was skipped */
+        bool run_left;        /* the last one has left mail for the next, which follows soon */
         uint64_t next_run_id; /* shown to callers: counts up */
         Dict run;             /* the contract's Run */
         RunRecord run_record;
@@ -111,6 +114,8 @@ void account_changed(Account *account, unsigned what);
 /* Sets State from Cause by the one table, with Since; NULL: all is well. One log line and one signal for each change.
  * Returns true when it changed. Not stored here. */
 bool account_set_cause(Account *account, const char *cause);
+/* Causes that do not stop it, separated by blanks; NULL none. */
+void account_set_warnings(Account *account, const char *causes);
 AccountState account_state_of_cause(const char *cause);
 /* Waits for the maildrop. Suspends. Returns 0, -ECANCELED, -ETIME. */
 int account_take_maildrop(Account *account);

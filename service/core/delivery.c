@@ -131,16 +131,35 @@ int delivery_drop(Delivery *delivery, uint64_t row)
         return rows_append(&delivery->dropped, row);
 }
 
-Unsettled delivery_unsettled(const Delivery *delivery)
+MessageChanges delivery_unsettled(const Delivery *delivery)
 {
         if (!delivery)
-                return (Unsettled){};
-        return (Unsettled){
+                return (MessageChanges){};
+        return (MessageChanges){
                 .done = delivery->done.rows ? delivery->done.rows + delivery->n_done_told : NULL,
                 .n_done = delivery->done.n - delivery->n_done_told,
                 .dropped = delivery->dropped.rows,
                 .n_dropped = delivery->dropped.n,
         };
+}
+
+int delivery_settle(Delivery *delivery)
+{
+        MessageChanges changes = delivery_unsettled(delivery);
+        size_t n_done = delivery->done.n, n_dropped = delivery->dropped.n;
+        int r;
+
+        r = store_messages_stage(delivery->core->store, delivery->account->record.id, NULL, 0,
+                                 &changes);
+        if (r < 0)
+                return r;
+        delivery->n_done_told = n_done;
+        delivery->dropped.n -= n_dropped;
+        if (delivery->dropped.n == 0)
+                return 0;
+        memmove(delivery->dropped.rows, delivery->dropped.rows + n_dropped,
+                delivery->dropped.n * sizeof(*delivery->dropped.rows));
+        return 0;
 }
 
 /* --- committing -------------------------------------------------------------------------------------------------------- */
@@ -149,15 +168,22 @@ static int batch_stage(Delivery *d, const Batch *batch)
 {
         MessageRecord staged[BATCH_MESSAGES] = {};
         size_t n_done = d->done.n;
-        Unsettled rest = delivery_unsettled(d);
+        MessageChanges rest = delivery_unsettled(d);
         int r;
 
-        for (size_t i = 0; i < batch->n; i++)
-                staged[i] = (MessageRecord){ .row = batch->messages[i].row,
+        for (size_t i = 0; i < batch->n; i++) {
+                const Delivered *m = &batch->messages[i];
+
+                staged[i] = (MessageRecord){ .row = m->row,
                                              .state = MESSAGE_STAGED,
-                                             .size = batch->messages[i].size };
-        r = store_messages_stage(d->core->store, d->account->record.id, staged, batch->n, rest.done,
-                                 rest.n_done, NULL, 0);
+                                             .size = m->size,
+                                             .octets = m->octets,
+                                             .has_digest = true,
+                                             .delivered_usec = clock_real() };
+                memcpy(staged[i].digest, m->digest, DIGEST_LEN);
+        }
+        rest.n_dropped = 0; /* at the run's end, or by delivery_settle() */
+        r = store_messages_stage(d->core->store, d->account->record.id, staged, batch->n, &rest);
         if (r == 0)
                 d->n_done_told = n_done;
         return r;
@@ -270,7 +296,7 @@ static int file_create(Delivery *d, uint64_t row)
         return r < 0 ? r : maildir_create(d->maildir, row);
 }
 
-int delivery_begin(Delivery *delivery, uint64_t row, uint32_t tag)
+int delivery_begin(Delivery *delivery, const Delivered *message)
 {
         if (delivery->result < 0)
                 return delivery->result;
@@ -278,9 +304,10 @@ int delivery_begin(Delivery *delivery, uint64_t row, uint32_t tag)
                 delivery->out = malloc(WRITE_BUFFER);
         if (!delivery->out)
                 return -ENOMEM;
-        delivery->message = (Delivered){ .row = row, .tag = tag };
+        delivery->message = *message;
+        delivery->message.size = 0;
         delivery->out_len = 0;
-        delivery->fd = file_create(delivery, row);
+        delivery->fd = file_create(delivery, message->row);
         return MIN(delivery->fd, 0);
 }
 
@@ -304,10 +331,17 @@ int delivery_write(Delivery *delivery, const char *data, size_t len)
         return 0;
 }
 
-int delivery_end(Delivery *delivery)
+uint64_t delivery_size(const Delivery *delivery)
+{
+        return delivery->message.size;
+}
+
+int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN])
 {
         Batch *b;
         int r;
+
+        memcpy(delivery->message.digest, digest, DIGEST_LEN);
 
         r = out_flush(delivery);
         if (r < 0)

@@ -15,6 +15,9 @@ typedef struct Delivery Delivery;
 typedef struct Delivered {
         uint64_t row, size;
         uint32_t tag; /* the caller's, of delivery_begin() */
+        /* for the store, see MessageRecord */
+        uint64_t octets;
+        uint8_t digest[DIGEST_LEN];
 } Delivered;
 
 /* These are delivered for good: the server may be told to delete them. On the committer's fiber; does not suspend. A negative value
@@ -30,11 +33,13 @@ DEFINE_CLEANUP(Delivery, delivery_free);
  * half-written is removed. Suspends. */
 int delivery_recover(Delivery *delivery, const uint64_t *staged, size_t n_staged);
 
-/* One message after the other; its @row is reserved in the store. All may suspend. */
-int delivery_begin(Delivery *delivery, uint64_t row, uint32_t tag);
+/* One message after the other; its row is reserved in the store. All may suspend. @message: row, tag, octets; the rest is ignored. */
+int delivery_begin(Delivery *delivery, const Delivered *message);
 int delivery_write(Delivery *delivery, const char *data, size_t len);
+/* Octets written of the message under way. */
+uint64_t delivery_size(const Delivery *delivery);
 /* The message is complete. It is delivered with its batch. */
-int delivery_end(Delivery *delivery);
+int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN]);
 /* The message will not be complete: what there is of it is removed. Fine when none is under way. */
 void delivery_abandon(Delivery *delivery);
 /* Waits until all messages that ended are delivered. Suspends. */
@@ -42,9 +47,7 @@ int delivery_flush(Delivery *delivery);
 
 /* The row is of no more use (its message is gone from the server): removed with the next commit. */
 int delivery_drop(Delivery *delivery, uint64_t row);
+/* Commits that now. Suspends. */
+int delivery_settle(Delivery *delivery);
 /* What the next commit has to carry, for store_run_end(); borrowed until the next call of this delivery. */
-typedef struct Unsettled {
-        const uint64_t *done, *dropped;
-        size_t n_done, n_dropped;
-} Unsettled;
-Unsettled delivery_unsettled(const Delivery *delivery);
+MessageChanges delivery_unsettled(const Delivery *delivery);

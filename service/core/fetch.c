@@ -12,27 +12,9 @@
 #include "dbus/names.h"
 #include "probe/judge.h"
 
-enum {
-        RESERVE_CHUNK = 5000, /* rows of one commit */
-        VERIFY_HEAD = 16384,
-};
+enum { VERIFY_HEAD = 16384 };
 
 #define RUN_PUBLISH_USEC (250 * USEC_PER_MSEC)
-
-int fetch_grow(void **array, size_t *n_allocated, size_t n, size_t size)
-{
-        size_t wanted = *n_allocated ? 2 * *n_allocated : 64;
-        void *grown;
-
-        if (n < *n_allocated)
-                return 0;
-        grown = reallocarray(*array, wanted, size);
-        if (!grown)
-                return -ENOMEM;
-        *array = grown;
-        *n_allocated = wanted;
-        return 0;
-}
 
 static void fetch_deinit(Fetch *f)
 {
@@ -44,9 +26,7 @@ static void fetch_deinit(Fetch *f)
         finding_clear(&f->finding);
         outcome_deinit(&f->no);
         run_record_deinit(&f->run);
-        for (size_t i = 0; i < f->n_known; i++)
-                message_record_deinit(&f->known[i].record);
-        free(f->known);
+        fetch_items_deinit(f);
         buffer_deinit(&f->head);
 }
 
@@ -68,7 +48,8 @@ void fetch_publish(Fetch *f, bool now)
 /* Our own fault with the disk becomes the run's cause, too. */
 static void fetch_local_fault(Fetch *f, int error)
 {
-        const char *cause = error == -ENOSPC || error == -EDQUOT ? "delivery.no-space"
+        const char *cause = error == -EDQUOT && f->quota == 0      ? "policy.quota"
+                            : error == -ENOSPC || error == -EDQUOT ? "delivery.no-space"
                             : error == -EACCES || error == -EPERM || error == -EROFS
                                     ? "delivery.denied"
                                     : "delivery.refused";
@@ -88,39 +69,6 @@ static int fetch_refused(Fetch *f)
 }
 
 /* --- what we know ---------------------------------------------------------------------------------------------------- */
-
-static int identity_compare(const char *a, uint32_t a_occurrence, const char *b,
-                            uint32_t b_occurrence)
-{
-        int order = strcmp(a, b);
-
-        return order ? order : (a_occurrence > b_occurrence) - (a_occurrence < b_occurrence);
-}
-
-static int known_compare(const void *a, const void *b)
-{
-        const FetchKnown *x = a, *y = b;
-
-        return identity_compare(x->record.uidl, x->record.occurrence, y->record.uidl,
-                                y->record.occurrence);
-}
-
-static int fetch_on_known(void *userdata, const MessageRecord *record)
-{
-        Fetch *f = userdata;
-        MessageRecord *known;
-        int r = GROW(f->known, f->n_known_allocated, f->n_known);
-
-        if (r < 0)
-                return r;
-        f->known[f->n_known] = (FetchKnown){ .record = *record };
-        known = &f->known[f->n_known].record;
-        known->uidl = strdup(record->uidl);
-        if (!known->uidl)
-                return -ENOMEM;
-        f->n_known++;
-        return 0;
-}
 
 /* What a crash left: staged messages are moved to their place (those that are gone from tmp/ are there already), everything else
  * was not complete and will be read again. Rows ascend: the store gives them so. */
@@ -163,102 +111,67 @@ static int fetch_load(Fetch *f)
 
         r = delivery_open(&f->delivery, f->account, fetch_on_delivered, f);
         if (r == 0)
-                r = store_messages(f->core->store, f->account->record.id, fetch_on_known, f);
+                r = fetch_load_known(f);
         if (r == 0)
                 r = fetch_recover(f);
-        if (r == 0 && f->n_known > 1)
-                qsort(f->known, f->n_known, sizeof(*f->known), known_compare);
+        if (r == 0)
+                fetch_sort_known(f);
         return r;
 }
 
-/* --- what the server lists --------------------------------------------------------------------------------------------- */
-
-static int item_compare(const void *a, const void *b)
+int fetch_note(Fetch *f, const char *cause)
 {
-        const FetchItem *x = *(FetchItem *const *) a, *y = *(FetchItem *const *) b;
-
-        return identity_compare(x->uidl, x->number, y->uidl, y->number);
-}
-
-static void match_sorted(Fetch *f, FetchItem *const *sorted, size_t n)
-{
-        size_t k = 0;
-
-        for (size_t i = 0; i < n; i++) {
-                FetchItem *item = sorted[i];
-                int order = -1;
-
-                if (i > 0 && strcmp(sorted[i - 1]->uidl, item->uidl) == 0)
-                        item->occurrence = sorted[i - 1]->occurrence + 1;
-                while (k < f->n_known &&
-                       (order = identity_compare(f->known[k].record.uidl,
-                                                 f->known[k].record.occurrence, item->uidl,
-                                                 item->occurrence)) < 0)
-                        k++;
-                if (k == f->n_known || order != 0)
-                        continue;
-                item->row = f->known[k].record.row;
-                item->known = f->known[k].record.state == MESSAGE_DONE;
-                f->known[k++].listed = true;
-        }
-}
-
-int fetch_match(Fetch *f, FetchItem *items, size_t n_items)
-{
-        _cleanup_free_ FetchItem **sorted = calloc(n_items + 1, sizeof(*sorted));
-
-        if (!sorted)
-                return -ENOMEM;
-        for (size_t i = 0; i < n_items; i++)
-                sorted[i] = &items[i];
-        if (n_items > 1)
-                qsort(sorted, n_items, sizeof(*sorted), item_compare);
-        match_sorted(f, sorted, n_items);
-        return 0;
-}
-
-static int fetch_reserve_chunk(Fetch *f, FetchItem *const *items, size_t n)
-{
-        _cleanup_free_ MessageRecord *records = calloc(n, sizeof(*records));
+        _cleanup_free_ char *both = NULL;
         int r;
 
-        if (!records)
-                return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-                records[i] = (MessageRecord){ .uidl = items[i]->uidl,
-                                              .occurrence = items[i]->occurrence };
-        r = store_messages_reserve(f->core->store, f->account->record.id, records, n);
-        for (size_t i = 0; i < n && r == 0; i++)
-                items[i]->row = records[i].row;
-        return r;
+        if (!f->run.notes)
+                return text_set(&f->run.notes, cause);
+        if (strstr(f->run.notes, cause))
+                return 0;
+        r = text_format(&both, "%s %s", f->run.notes, cause);
+        return r < 0 ? r : text_set(&f->run.notes, both);
 }
 
-int fetch_reserve(Fetch *f, FetchItem *const *items, size_t n_items)
+bool fetch_late(const Fetch *f)
 {
-        int r = 0;
-
-        for (size_t from = 0; from < n_items && r == 0; from += RESERVE_CHUNK)
-                r = fetch_reserve_chunk(f, items + from,
-                                        MIN(n_items - from, (size_t) RESERVE_CHUNK));
-        return r;
+        return f->reading_usec && clock_now() - f->reading_usec > f->core->config->run_usec;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------------ */
 
-int fetch_message_begin(Fetch *f, const FetchItem *item, uint32_t tag)
+int fetch_message_begin(Fetch *f, const FetchItem *item)
 {
+        int r = f->identity ? 0 : identity_new(&f->identity);
+
+        if (!f->reading_usec)
+                f->reading_usec = clock_now();
         buffer_clear(&f->head);
-        return delivery_begin(f->delivery, item->row, tag);
+        return r < 0 ? r
+                     : delivery_begin(f->delivery, &(Delivered){ .row = item->row,
+                                                                 .tag = item->number,
+                                                                 .octets = item->octets });
+}
+
+/* A message without an end, or one larger than anybody wants, is stopped here and not by the disk. */
+static int fetch_check_size(const Fetch *f, size_t len)
+{
+        if (delivery_size(f->delivery) + len > f->core->config->message_maximum)
+                return -EFBIG;
+        return f->run.bytes + len > f->quota ? -EDQUOT : 0;
 }
 
 int fetch_message_data(Fetch *f, const char *data, size_t len)
 {
-        int r;
+        int r = fetch_check_size(f, len);
 
+        if (r < 0)
+                return r;
         f->run.bytes += len;
         if (f->account->verify_token[0] && f->head.len < VERIFY_HEAD)
                 (void) buffer_append(&f->head, data, MIN(len, VERIFY_HEAD - f->head.len));
-        r = delivery_write(f->delivery, data, len);
+        r = identity_add(f->identity, data, len);
+        if (r == 0)
+                r = delivery_write(f->delivery, data, len);
         if (r == 0)
                 fetch_publish(f, false);
         return r;
@@ -276,17 +189,37 @@ static void fetch_look(Fetch *f)
                 fiber_queue_wake_all(a->verify_queue);
 }
 
-int fetch_message_end(Fetch *f)
+int fetch_message_end(Fetch *f, FetchItem *item)
 {
+        uint8_t digest[DIGEST_LEN];
+        int r;
+
         fetch_look(f);
-        return delivery_end(f->delivery);
+        r = identity_end(f->identity, digest);
+        if (r < 0)
+                return r;
+        f->n_read++;
+        r = fetch_recognise(f, item, digest, delivery_size(f->delivery));
+        if (r == 0)
+                return delivery_end(f->delivery, digest);
+        delivery_abandon(f->delivery);
+        return MIN(r, 0);
+}
+
+void fetch_message_abandon(Fetch *f)
+{
+        uint8_t digest[DIGEST_LEN];
+
+        delivery_abandon(f->delivery);
+        if (f->identity)
+                (void) identity_end(f->identity, digest);
 }
 
 int fetch_messages_over(Fetch *f, int r)
 {
         int delivered;
 
-        delivery_abandon(f->delivery);
+        fetch_message_abandon(f);
         if (r == -ECANCELED)
                 return r;
         delivered = delivery_flush(f->delivery);
@@ -344,9 +277,11 @@ static int fetch_conclude(Fetch *f)
         const Observer *o = &f->core->observer;
         const char *cause = f->finding.status == STEP_FAILED ? f->finding.cause : NULL;
         const char *reply = dict_text(&f->finding.evidence, KEY_REPLY);
-        Unsettled rest = delivery_unsettled(f->delivery);
+        MessageChanges rest = delivery_unsettled(f->delivery);
         int r;
 
+        rest.updated = f->updated;
+        rest.n_updated = f->n_updated;
         f->run.ended_usec = clock_real();
         r = text_set(&f->run.cause, cause);
         if (r == 0 && cause)
@@ -356,9 +291,11 @@ static int fetch_conclude(Fetch *f)
         if (!cause)
                 a->record.last_success_usec = f->run.ended_usec;
         account_set_cause(a, cause);
+        if (!cause)
+                account_set_warnings(a, f->run.notes);
+        a->run_left = !cause && f->run.left > 0;
         if (r == 0)
-                r = store_run_end(f->core->store, &a->record, &f->run, rest.done, rest.n_done,
-                                  rest.dropped, rest.n_dropped);
+                r = store_run_end(f->core->store, &a->record, &f->run, &rest);
         if (r == -ECANCELED)
                 return r;
         if (r < 0)
@@ -385,6 +322,8 @@ static int fetch_prepare(Fetch *f)
         f->run = (RunRecord){ .id = a->next_run_id,
                               .started_usec = clock_real(),
                               .manual = a->run_manual };
+        f->with_skipped = a->run_skipped;
+        f->quota = core_quota(f->core, a->record.uid);
         f->session = (Session){ .side = SIDE_INCOMING,
                                 .endpoint = &a->record.incoming,
                                 .dns = f->core->dns,
@@ -392,7 +331,7 @@ static int fetch_prepare(Fetch *f)
                                 .means = &f->core->means,
                                 .policy = core_policy(f->core, true) };
         f->head = BUFFER(VERIFY_HEAD + 1);
-        a->run_manual = false;
+        a->run_manual = a->run_skipped = false;
         fetch_publish(f, true);
         return account_take_maildrop(a);
 }

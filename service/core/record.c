@@ -1,7 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See record.h. */
-#include "core/record.h"
+#include <stdio.h>
+
 #include "base/text.h"
+#include "core/record.h"
+
+const char *keep_text(const AccountRecord *record, char to[KEEP_TEXT])
+{
+        switch (record->keep) {
+        case KEEP_ON_SERVER:
+                snprintf(to, KEEP_TEXT, "server");
+                break;
+        case KEEP_NOT:
+                snprintf(to, KEEP_TEXT, "none");
+                break;
+        case KEEP_DAYS:
+                snprintf(to, KEEP_TEXT, "%ud", (unsigned) record->keep_days);
+                break;
+        }
+        return to;
+}
 
 void account_record_deinit(AccountRecord *record)
 {
@@ -9,6 +27,7 @@ void account_record_deinit(AccountRecord *record)
         free(record->address);
         free(record->display_name);
         free(record->location);
+        free(record->delivery);
         free(record->cause);
         endpoint_deinit(&record->incoming);
         endpoint_deinit(&record->outgoing);
@@ -19,13 +38,15 @@ int account_record_copy(AccountRecord *to, const AccountRecord *from)
 {
         _cleanup_(account_record_deinit) AccountRecord copy = *from;
 
-        copy.user_name = copy.address = copy.display_name = copy.location = copy.cause = NULL;
+        copy.user_name = copy.address = copy.display_name = copy.location = copy.cause =
+                copy.delivery = NULL;
         copy.incoming = copy.outgoing = (Endpoint){};
         if (text_set(&copy.user_name, from->user_name) < 0 ||
             text_set(&copy.address, from->address) < 0 ||
             text_set(&copy.display_name, from->display_name) < 0 ||
             text_set(&copy.location, from->location) < 0 ||
             text_set(&copy.cause, from->cause) < 0 ||
+            text_set(&copy.delivery, from->delivery) < 0 ||
             endpoint_copy(&copy.incoming, &from->incoming) < 0 ||
             endpoint_copy(&copy.outgoing, &from->outgoing) < 0)
                 return -ENOMEM;
@@ -39,11 +60,13 @@ void run_record_deinit(RunRecord *record)
 {
         free(record->cause);
         free(record->text);
+        free(record->notes);
         *record = (RunRecord){};
 }
 
 void message_record_deinit(MessageRecord *record)
 {
         free(record->uidl);
+        free(record->reason);
         *record = (MessageRecord){};
 }

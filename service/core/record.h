@@ -9,10 +9,12 @@
 #include "probe/endpoint.h"
 
 enum { ID_LEN = 16, ID_SIZE = 2 * ID_LEN + 1 }; /* random ids: 32 hex digits */
+enum { DIGEST_LEN = 32 };                       /* of a message */
 
 typedef enum Keep {
         KEEP_ON_SERVER, /* the default */
         KEEP_NOT,       /* delete after the fetch is durable */
+        KEEP_DAYS,      /* delete keep_days after it was fetched */
 } Keep;
 
 typedef struct AccountRecord {
@@ -23,6 +25,8 @@ typedef struct AccountRecord {
         Endpoint incoming, outgoing; /* outgoing.host NULL: receive-only */
         bool same_secret;            /* outgoing signs in with the incoming secret */
         Keep keep;
+        uint64_t keep_days;         /* with KEEP_DAYS */
+        char *delivery;             /* how mail is handed over: NULL into the Maildir, "lmtp" */
         uint64_t interval_usec;     /* the user's wish */
         uint64_t poll_minimum_usec; /* what the server demands: LOGIN-DELAY, checkInterval */
         char *location;             /* the Maildir */
@@ -33,6 +37,9 @@ typedef struct AccountRecord {
         uint64_t messages_fetched, bytes_fetched;
 } AccountRecord;
 
+enum { KEEP_TEXT = 24 };
+/* The contract's word: "server", "none", "30d". Returns @to. */
+const char *keep_text(const AccountRecord *record, char to[KEEP_TEXT]);
 void account_record_deinit(AccountRecord *record);
 /* A deep copy; frees what @to held. Returns 0, -ENOMEM. */
 int account_record_copy(AccountRecord *to, const AccountRecord *from);
@@ -42,7 +49,11 @@ typedef struct RunRecord {
         uint64_t started_usec, ended_usec; /* since 1970; ended 0 while it runs */
         char *cause;                       /* NULL: went well */
         char *text;                        /* the server's last words, printable; NULL */
+        char *notes; /* causes that did not stop it, separated by blanks; NULL */
         uint64_t listed, fresh, skipped, delivered, deleted, bytes;
+        uint64_t duplicates; /* listed as new, but delivered before: known by their content */
+        uint64_t gone;       /* known, listed before, not any more */
+        uint64_t left;       /* new, but for the next run: the budget of this one is spent */
         bool manual;
 } RunRecord;
 
@@ -59,7 +70,14 @@ typedef struct MessageRecord {
         uint32_t
                 occurrence; /* 0 for the first message of this session's list with this UIDL, 1 for the second ... */
         MessageState state;
-        uint64_t size; /* octets delivered; 0 before */
+        uint64_t size;   /* octets delivered; 0 before */
+        uint64_t octets; /* as the server listed it; 0 not known */
+        bool has_digest;
+        uint8_t digest[DIGEST_LEN]; /* of the content, see core/identity.h */
+        uint64_t delivered_usec;    /* since 1970; 0 not known */
+        uint64_t absent_usec;       /* since when the server does not list it; 0 it does */
+        uint32_t tries;             /* how often reading it has failed */
+        char *reason;               /* why, the last time; NULL */
 } MessageRecord;
 
 void message_record_deinit(MessageRecord *record);

@@ -139,23 +139,43 @@ static int read_until(Setup *setup, const char *until, const char **ret_why)
         return 0;
 }
 
+/* "server", "none", "30d" */
+static int keep_read(const char *text, Keep *ret, uint64_t *ret_days)
+{
+        size_t n;
+
+        *ret_days = 0;
+        *ret = text_equal(text, "none") ? KEEP_NOT : KEEP_ON_SERVER;
+        if (*ret == KEEP_NOT || text_equal(text, "server"))
+                return 0;
+        if (text_scan_u64(text, strlen(text), 36500, ret_days, &n) < 0 || *ret_days == 0 ||
+            !text_equal(text + n, "d"))
+                return -EINVAL;
+        *ret = KEEP_DAYS;
+        return 0;
+}
+
 /* What Commit may be given, and StartSetup already: nobody wants to hear of a bad interval after the password. */
 static int settings_apply(Core *core, AccountRecord *record, const Dict *settings,
                           const char **ret_why)
 {
         const char *keep = dict_text(settings, KEY_KEEP),
                    *name = dict_text(settings, KEY_DISPLAY_NAME);
-        uint64_t interval = dict_number(settings, KEY_INTERVAL, 0);
+        uint64_t interval = dict_number(settings, KEY_INTERVAL, 0), days = 0;
+        Keep kept = KEEP_ON_SERVER;
 
-        if (keep && strcmp(keep, "server") != 0 && strcmp(keep, "none") != 0)
-                return core_why(core, ret_why, SETUP_INVALID_KEY, "'keep' must be server or none");
+        if (keep && keep_read(keep, &kept, &days) < 0)
+                return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                "'keep' must be server, none or a number of days: 30d");
         if (dict_find(settings, KEY_INTERVAL) &&
             (interval < core->config->interval_minimum_usec / USEC_PER_SEC || interval > 7 * 86400))
                 return core_why(core, ret_why, SETUP_INVALID_KEY,
                                 "'interval' must be %u seconds to 7 days",
                                 (unsigned) (core->config->interval_minimum_usec / USEC_PER_SEC));
-        if (keep)
-                record->keep = strcmp(keep, "none") == 0 ? KEEP_NOT : KEEP_ON_SERVER;
+        if (keep) {
+                record->keep = kept;
+                record->keep_days = days;
+        }
         if (interval)
                 record->interval_usec = interval * USEC_PER_SEC;
         return name ? text_set(&record->display_name, name) : 0;

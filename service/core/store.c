@@ -90,7 +90,22 @@ static const char *const migrations[] = {
         " mark BLOB NOT NULL UNIQUE CHECK (length(mark) = 32),"
         " count INTEGER NOT NULL"
         ") STRICT;",
+        /* What a message is known by besides its UIDL; mail that stays for some days; other ways of delivery. */
+        "ALTER TABLE message ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE message ADD COLUMN digest BLOB;"
+        "ALTER TABLE message ADD COLUMN delivered_usec INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE message ADD COLUMN absent_usec INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE message ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE message ADD COLUMN reason TEXT;"
+        "ALTER TABLE account ADD COLUMN keep_days INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE account ADD COLUMN delivery TEXT;"
+        "ALTER TABLE run ADD COLUMN duplicates INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE run ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE run ADD COLUMN left_over INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE run ADD COLUMN notes TEXT;",
 };
+
+_Static_assert(ELEMENTS(migrations) == STORE_VERSION, "a migration more, a version more");
 
 /* --- errors and statements --- */
 

@@ -49,20 +49,27 @@ int store_messages(Store *store, const char *id,
 /* Reserves a row for each (uidl, occurrence, size ignored) and stores the row ids in the records. One that a crash left reserved
  * is given again; the records' states say what stands. -ENOENT: no such account. */
 int store_messages_reserve(Store *store, const char *id, MessageRecord *records, size_t n);
-/* Moves rows to MESSAGE_STAGED with their sizes and, in the same commit, rows @done to MESSAGE_DONE and removes @dropped. -ENOENT
+/* What a commit says about messages besides its own subject. */
+typedef struct MessageChanges {
+        const uint64_t *done; /* rows that go from MESSAGE_STAGED to MESSAGE_DONE */
+        const uint64_t *dropped;     /* rows that are removed */
+        const MessageRecord *updated; /* rows that get all of this record's values, but for uidl and occurrence; none is fine */
+        size_t n_done, n_dropped, n_updated;
+} MessageChanges;
+
+/* Moves rows to MESSAGE_STAGED with their size, octets, digest and time and, in the same commit, makes @changes (NULL: none). -ENOENT
  * (and nothing is changed): no such account, or a staged row is not reserved. */
 int store_messages_stage(Store *store, const char *id, const MessageRecord *staged, size_t n_staged,
-                         const uint64_t *done, size_t n_done, const uint64_t *dropped,
-                         size_t n_dropped);
+                         const MessageChanges *changes);
 
 /* --- runs (store_run.c) --- */
 
 /* The id of the next run, which callers may be told before it ends: rises for the whole service. On the loop. */
 uint64_t store_next_run(Store *store);
-/* Stores a run that has ended, the account's record with it, @done and @dropped as above, all in one commit; keeps the
- * newest LIMIT_HISTORY. A run without an id is given one. */
-int store_run_end(Store *store, const AccountRecord *account, RunRecord *run, const uint64_t *done,
-                  size_t n_done, const uint64_t *dropped, size_t n_dropped);
+/* Stores a run that has ended, the account's record with it, @changes as above, all in one commit; keeps the newest LIMIT_HISTORY. A
+ * run without an id is given one. */
+int store_run_end(Store *store, const AccountRecord *account, RunRecord *run,
+                  const MessageChanges *changes);
 /* The newest first, at most @max, on the loop. */
 int store_runs(Store *store, const char *id, unsigned max,
                int (*each)(void *userdata, const RunRecord *run), void *userdata);

@@ -10,7 +10,8 @@
         "incoming_port, incoming_security, incoming_user, incoming_spki, outgoing_protocol, "      \
         "outgoing_host, outgoing_port, outgoing_security, outgoing_user, outgoing_spki, "          \
         "same_secret, keep, interval_usec, poll_minimum_usec, location, can_send, paused, cause, " \
-        "since_usec, last_success_usec, created_usec, failures, messages_fetched, bytes_fetched"
+        "since_usec, last_success_usec, created_usec, failures, messages_fetched, bytes_fetched, "  \
+        "keep_days, delivery"
 
 /* In the order of the columns. */
 #define ACCOUNT_VALUES(a)                                                                          \
@@ -25,7 +26,8 @@
                NUMBER((a)->interval_usec), NUMBER((a)->poll_minimum_usec), TEXT((a)->location),    \
                NUMBER((a)->can_send), NUMBER((a)->paused), TEXT((a)->cause),                       \
                NUMBER((a)->since_usec), NUMBER((a)->last_success_usec), NUMBER((a)->created_usec), \
-               NUMBER((a)->failures), NUMBER((a)->messages_fetched), NUMBER((a)->bytes_fetched))
+               NUMBER((a)->failures), NUMBER((a)->messages_fetched), NUMBER((a)->bytes_fetched),  \
+               NUMBER((a)->keep_days), TEXT((a)->delivery))
 
 /* --- reading --- */
 
@@ -63,7 +65,8 @@ static int account_read_texts(sqlite3_stmt *s, AccountRecord *to)
             text_set(&to->address, column_text(s, 3)) < 0 ||
             text_set(&to->display_name, column_text(s, 4)) < 0 ||
             text_set(&to->location, column_text(s, 21)) < 0 ||
-            text_set(&to->cause, column_text(s, 24)) < 0)
+            text_set(&to->cause, column_text(s, 24)) < 0 ||
+            text_set(&to->delivery, column_text(s, 32)) < 0)
                 return -ENOMEM;
         return 0;
 }
@@ -72,7 +75,7 @@ static void account_read_numbers(sqlite3_stmt *s, AccountRecord *to)
 {
         to->uid = (uid_t) column_number(s, 1);
         to->same_secret = column_number(s, 17);
-        to->keep = column_number(s, 18) ? KEEP_NOT : KEEP_ON_SERVER;
+        to->keep = (Keep) MIN(column_number(s, 18), (uint64_t) KEEP_DAYS);
         to->interval_usec = column_number(s, 19);
         to->poll_minimum_usec = column_number(s, 20);
         to->can_send = column_number(s, 22);
@@ -83,6 +86,7 @@ static void account_read_numbers(sqlite3_stmt *s, AccountRecord *to)
         to->failures = column_number(s, 28);
         to->messages_fetched = column_number(s, 29);
         to->bytes_fetched = column_number(s, 30);
+        to->keep_days = column_number(s, 31);
 }
 
 static int account_read(sqlite3_stmt *statement, AccountRecord *to)
@@ -218,7 +222,7 @@ static int account_insert_work(Connection *writer, StoreJob *base)
         static const char sql[] = "INSERT INTO account (" ACCOUNT_COLUMNS ") VALUES"
                                   " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
                                   " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-                                  " ?27, ?28, ?29, ?30, ?31)";
+                                  " ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
         AccountJob *job = (AccountJob *) base;
         int r;
 
@@ -233,7 +237,7 @@ int account_write(Connection *writer, const AccountRecord *record)
         static const char sql[] = "UPDATE account SET (" ACCOUNT_COLUMNS ") ="
                                   " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
                                   " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-                                  " ?27, ?28, ?29, ?30, ?31) WHERE id = ?1";
+                                  " ?27, ?28, ?29, ?30, ?31, ?32, ?33) WHERE id = ?1";
         int r;
 
         r = statement_run(writer, sql, ACCOUNT_VALUES(record));

@@ -7,7 +7,7 @@
 #include "base/pool.h"
 #include "core/store.h"
 
-enum { STATEMENTS_MAX = 48 };
+enum { STATEMENTS_MAX = 48, STORE_VERSION = 2 };
 
 /* One connection, used by one thread. Statements are found again by the address of their text, which is therefore a constant
  * of its file. */
@@ -79,15 +79,17 @@ int store_job_run(Store *store, StoreJob *job);
 
 /* --- rows, shared by changes that carry others along --- */
 
-typedef struct RowSet {
-        uint64_t *rows;
-        size_t n_rows;
-} RowSet;
+/* A MessageChanges of a job's own. */
+typedef struct ChangeSet {
+        uint64_t *done, *dropped;
+        MessageRecord *updated;
+        size_t n_done, n_dropped, n_updated;
+} ChangeSet;
 
-int row_set_copy(RowSet *to, const uint64_t *rows, size_t n_rows);
-/* Rows of @account (a number) become done or are removed. */
-int messages_settle(Connection *writer, uint64_t account, const RowSet *done,
-                    const RowSet *dropped);
+/* NULL: no changes. */
+int change_set_copy(ChangeSet *to, const MessageChanges *from);
+void change_set_deinit(ChangeSet *set);
+int messages_settle(Connection *writer, uint64_t account, const ChangeSet *changes);
 int account_write(Connection *writer, const AccountRecord *record);
 
 /* --- for the tests --- */

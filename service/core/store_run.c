@@ -8,7 +8,7 @@ typedef struct RunJob {
         StoreJob base;
         AccountRecord account;
         RunRecord run;
-        RowSet done, dropped;
+        ChangeSet changes;
 } RunJob;
 
 static void run_job_deinit(StoreJob *base)
@@ -17,15 +17,15 @@ static void run_job_deinit(StoreJob *base)
 
         account_record_deinit(&job->account);
         run_record_deinit(&job->run);
-        free(job->done.rows);
-        free(job->dropped.rows);
+        change_set_deinit(&job->changes);
 }
 
 static int run_copy(RunRecord *to, const RunRecord *from)
 {
         *to = *from;
-        to->cause = to->text = NULL;
-        return text_set(&to->cause, from->cause) < 0 || text_set(&to->text, from->text) < 0
+        to->cause = to->text = to->notes = NULL;
+        return text_set(&to->cause, from->cause) < 0 || text_set(&to->text, from->text) < 0 ||
+                               text_set(&to->notes, from->notes) < 0
                        ? -ENOMEM
                        : 0;
 }
@@ -35,8 +35,9 @@ static int run_insert(Connection *writer, uint64_t account, RunRecord *run)
         static const char insert[] =
                 "INSERT INTO run (number, account, started_usec, ended_usec, cause,"
                 " text, listed, fresh, skipped, delivered, deleted, bytes,"
-                " manual) VALUES"
-                " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                " manual, duplicates, gone, left_over, notes) VALUES"
+                " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+                " ?14, ?15, ?16, ?17)";
         static const char prune[] = "DELETE FROM run WHERE account = ?1 AND number <="
                                     " (SELECT number FROM run WHERE account = ?1"
                                     " ORDER BY number DESC LIMIT 1 OFFSET ?2)";
@@ -47,7 +48,8 @@ static int run_insert(Connection *writer, uint64_t account, RunRecord *run)
                                  NUMBER(run->ended_usec), TEXT(run->cause), TEXT(run->text),
                                  NUMBER(run->listed), NUMBER(run->fresh), NUMBER(run->skipped),
                                  NUMBER(run->delivered), NUMBER(run->deleted), NUMBER(run->bytes),
-                                 NUMBER(run->manual)));
+                                 NUMBER(run->manual), NUMBER(run->duplicates), NUMBER(run->gone),
+                                 NUMBER(run->left), TEXT(run->notes)));
         if (r < 0)
                 return r;
         r = statement_run(writer, prune, VALUES(NUMBER(account), NUMBER(LIMIT_HISTORY)));
@@ -66,20 +68,19 @@ static int run_end_work(Connection *writer, StoreJob *base)
         r = account_write(writer, &job->account);
         if (r < 0)
                 return r;
-        r = messages_settle(writer, account, &job->done, &job->dropped);
+        r = messages_settle(writer, account, &job->changes);
         return r < 0 ? r : run_insert(writer, account, &job->run);
 }
 
-int store_run_end(Store *store, const AccountRecord *account, RunRecord *run, const uint64_t *done,
-                  size_t n_done, const uint64_t *dropped, size_t n_dropped)
+int store_run_end(Store *store, const AccountRecord *account, RunRecord *run,
+                  const MessageChanges *changes)
 {
         _cleanup_(store_job_unrefp)
                 RunJob *job = store_job_new(store, sizeof(*job), run_end_work, run_job_deinit);
         int r;
 
         if (!job || account_record_copy(&job->account, account) < 0 ||
-            run_copy(&job->run, run) < 0 || row_set_copy(&job->done, done, n_done) < 0 ||
-            row_set_copy(&job->dropped, dropped, n_dropped) < 0)
+            run_copy(&job->run, run) < 0 || change_set_copy(&job->changes, changes) < 0)
                 return -ENOMEM;
         if (!job->run.id)
                 job->run.id = store_next_run(store);
@@ -115,8 +116,12 @@ static int run_read(sqlite3_stmt *s, RunRecord *to)
         to->deleted = column_number(s, 9);
         to->bytes = column_number(s, 10);
         to->manual = column_number(s, 11);
+        to->duplicates = column_number(s, 12);
+        to->gone = column_number(s, 13);
+        to->left = column_number(s, 14);
         return text_set(&to->cause, column_text(s, 3)) < 0 ||
-                               text_set(&to->text, column_text(s, 4)) < 0
+                               text_set(&to->text, column_text(s, 4)) < 0 ||
+                               text_set(&to->notes, column_text(s, 15)) < 0
                        ? -ENOMEM
                        : 0;
 }
@@ -124,9 +129,11 @@ static int run_read(sqlite3_stmt *s, RunRecord *to)
 int store_runs(Store *store, const char *id, unsigned max,
                int (*each)(void *userdata, const RunRecord *run), void *userdata)
 {
-        static const char sql[] = "SELECT number, started_usec, ended_usec, cause, text, listed,"
-                                  " fresh, skipped, delivered, deleted, bytes, manual FROM run"
-                                  " WHERE account = ?1 ORDER BY number DESC LIMIT ?2";
+        static const char sql[] =
+                "SELECT number, started_usec, ended_usec, cause, text, listed,"
+                " fresh, skipped, delivered, deleted, bytes, manual, duplicates, gone,"
+                " left_over, notes FROM run"
+                " WHERE account = ?1 ORDER BY number DESC LIMIT ?2";
         _cleanup_(statement_resetp) sqlite3_stmt *statement = NULL;
         uint64_t account;
         int r;

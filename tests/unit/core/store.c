@@ -218,7 +218,7 @@ static void settings(void **state)
         } wanted[] = {
                 { "PRAGMA synchronous", 2 },   { "PRAGMA foreign_keys", 1 },
                 { "PRAGMA secure_delete", 1 }, { "PRAGMA trusted_schema", 0 },
-                { "PRAGMA user_version", 1 },
+                { "PRAGMA user_version", STORE_VERSION },
         };
         Fixture *f = *state;
         int on = 0;
@@ -262,7 +262,7 @@ static void version_0(void **state)
         assert_int_equal(store_open(&f->store, f->directory), 0);
         on_fiber(f, file_modes_fiber);
         f->store = store_close(f->store);
-        assert_int_equal(ask(f, "PRAGMA user_version"), 1);
+        assert_int_equal(ask(f, "PRAGMA user_version"), STORE_VERSION);
         assert_int_equal(ask(f, "SELECT x FROM other"), 42);
         assert_int_equal(ask(f, "SELECT count(*) FROM account"), 1);
 }
@@ -391,7 +391,9 @@ static AccountRecord full_record(void)
                                       .user = OWN("anna@example.com"),
                                       .approved_spki = OWN("77") };
         record.same_secret = record.can_send = record.paused = true;
-        record.keep = KEEP_NOT;
+        record.keep = KEEP_DAYS;
+        record.keep_days = 30;
+        record.delivery = OWN("lmtp");
         record.poll_minimum_usec = 1;
         record.cause = OWN("login.refused");
         record.since_usec = UINT64_MAX;
@@ -418,6 +420,8 @@ static int check_full(void *userdata, const AccountRecord *r)
         assert_string_equal(r->outgoing.approved_spki, w.outgoing.approved_spki);
         assert_string_equal(r->location, w.location);
         assert_string_equal(r->cause, w.cause);
+        assert_string_equal(r->delivery, w.delivery);
+        assert_int_equal(r->keep_days, w.keep_days);
         assert_true(r->uid == w.uid && r->keep == w.keep && r->same_secret && r->can_send &&
                     r->paused);
         assert_true(r->interval_usec == w.interval_usec &&
@@ -589,40 +593,101 @@ static int messages_fiber(void *arg)
 
         records[0].size = 100;
         records[1].size = 200;
-        assert_int_equal(store_messages_stage(f->store, one.id, records, 2, NULL, 0, NULL, 0), 0);
+        assert_int_equal(store_messages_stage(f->store, one.id, records, 2, NULL), 0);
         assert_int_equal(see(f, 1).n_state[MESSAGE_STAGED], 2);
         assert_int_equal(see(f, 1).size, 300);
         /* Another account's rows and rows that are not there: all or nothing. */
-        assert_int_equal(
-                store_messages_stage(f->store, sample(2).id, &records[2], 1, first, 1, NULL, 0),
-                -ENOENT);
+        assert_int_equal(store_messages_stage(f->store, sample(2).id, &records[2], 1,
+                                              &(MessageChanges){ .done = first,
+                                                                 .n_done = 1,
+                                                                 .dropped = NULL,
+                                                                 .n_dropped = 0 }),
+                         -ENOENT);
         records[0].row = ghost;
-        assert_int_equal(store_messages_stage(f->store, one.id, records, 1, &first[1], 1, first, 1),
+        assert_int_equal(store_messages_stage(f->store, one.id, records, 1,
+                                              &(MessageChanges){ .done = &first[1],
+                                                                 .n_done = 1,
+                                                                 .dropped = first,
+                                                                 .n_dropped = 1 }),
                          -ENOENT);
         /* A good one before the bad one is undone with it. */
         assert_int_equal(store_messages_stage(f->store, one.id,
-                                              (MessageRecord[]){ records[2], records[0] }, 2, NULL,
-                                              0, NULL, 0),
+                                              (MessageRecord[]){ records[2], records[0] }, 2, NULL),
                          -ENOENT);
         assert_int_equal(see(f, 1).n_state[MESSAGE_STAGED], 2);
         assert_int_equal(see(f, 1).n, 4);
 
         /* Done rides on the next commit; only staged ones become it. */
-        assert_int_equal(
-                store_messages_stage(f->store, one.id, &records[2], 1, first, 2, &again[2].row, 1),
-                0);
+        assert_int_equal(store_messages_stage(f->store, one.id, &records[2], 1,
+                                              &(MessageChanges){ .done = first,
+                                                                 .n_done = 2,
+                                                                 .dropped = &again[2].row,
+                                                                 .n_dropped = 1 }),
+                         0);
         assert_int_equal(see(f, 1).n, 3);
         assert_int_equal(see(f, 1).n_state[MESSAGE_DONE], 2);
         assert_int_equal(see(f, 1).n_state[MESSAGE_STAGED], 1);
         records[1].row = first[1];
-        assert_int_equal(store_messages_stage(f->store, one.id, &records[1], 1, NULL, 0, NULL, 0),
+        assert_int_equal(store_messages_stage(f->store, one.id, &records[1], 1, NULL),
                          -ENOENT); /* done is done */
         assert_int_equal(store_messages_reserve(f->store, one.id, again, 3), 0);
         assert_int_equal(again[1].state, MESSAGE_DONE);
         assert_int_equal(again[0].state, MESSAGE_STAGED);
         assert_int_equal(store_messages_reserve(f->store, sample(9).id, again, 3), -ENOENT);
-        assert_int_equal(store_messages_stage(f->store, one.id, NULL, 0, NULL, 0, NULL, 0), 0);
+        assert_int_equal(store_messages_stage(f->store, one.id, NULL, 0, NULL), 0);
         return 0;
+}
+
+static int check_changed(void *userdata, const MessageRecord *r)
+{
+        MessageRecord *w = userdata;
+
+        assert_int_equal(r->row, w->row);
+        assert_int_equal(r->state, w->state);
+        assert_true(r->size == w->size && r->octets == w->octets && r->tries == w->tries &&
+                    r->delivered_usec == w->delivered_usec && r->absent_usec == w->absent_usec);
+        assert_int_equal(r->has_digest, w->has_digest);
+        assert_memory_equal(r->digest, w->digest, DIGEST_LEN);
+        assert_true(text_equal(r->reason, w->reason) && text_equal(r->uidl, w->uidl));
+        return 0;
+}
+
+/* A stage and an update keep each value; an update may take it away again. */
+static int message_values_fiber(void *arg)
+{
+        Fixture *f = arg;
+        AccountRecord one = sample(1);
+        MessageRecord record = { .uidl = OWN("a") };
+
+        assert_int_equal(insert(f, 1), 0);
+        assert_int_equal(store_messages_reserve(f->store, one.id, &record, 1), 0);
+        record.state = MESSAGE_STAGED;
+        record.size = 7;
+        record.octets = 8;
+        record.has_digest = true;
+        memset(record.digest, 0xa5, DIGEST_LEN);
+        record.delivered_usec = 9;
+        assert_int_equal(store_messages_stage(f->store, one.id, &record, 1, NULL), 0);
+        assert_int_equal(store_messages(f->store, one.id, check_changed, &record), 0);
+        record.state = MESSAGE_RESERVED;
+        record.absent_usec = 10;
+        record.tries = 3;
+        record.reason = OWN("TOOBIG");
+        assert_int_equal(store_messages_stage(
+                                 f->store, one.id, NULL, 0,
+                                 &(MessageChanges){ .updated = &record, .n_updated = 1 }),
+                         0);
+        assert_int_equal(store_messages(f->store, one.id, check_changed, &record), 0);
+        record = (MessageRecord){ .row = record.row, .uidl = OWN("a") };
+        assert_int_equal(store_run_end(f->store, &one, &(RunRecord){},
+                                       &(MessageChanges){ .updated = &record, .n_updated = 1 }),
+                         0);
+        return store_messages(f->store, one.id, check_changed, &record);
+}
+
+static void message_values(void **state)
+{
+        on_fiber(*state, message_values_fiber);
 }
 
 static void messages(void **state)
@@ -643,8 +708,12 @@ static int never_reused_fiber(void *arg)
         assert_int_equal(insert(f, 1), 0);
         assert_int_equal(store_messages_reserve(f->store, sample(1).id, &record, 1), 0);
         row = record.row;
-        assert_int_equal(
-                store_messages_stage(f->store, sample(1).id, NULL, 0, NULL, 0, &record.row, 1), 0);
+        assert_int_equal(store_messages_stage(f->store, sample(1).id, NULL, 0,
+                                              &(MessageChanges){ .done = NULL,
+                                                                 .n_done = 0,
+                                                                 .dropped = &record.row,
+                                                                 .n_dropped = 1 }),
+                         0);
         assert_int_equal(store_messages_reserve(f->store, sample(1).id, &record, 1), 0);
         assert_true(record.row > row);
         row = record.row;
@@ -679,10 +748,13 @@ static int many_fiber(void *arg)
         assert_int_equal(f->store->n_commits, commits + 1);
         for (size_t i = 0; i < MANY; i++)
                 rows[i] = records[i].row;
-        assert_int_equal(
-                store_messages_stage(f->store, sample(1).id, records, MANY, NULL, 0, NULL, 0), 0);
-        assert_int_equal(
-                store_messages_stage(f->store, sample(1).id, NULL, 0, rows, MANY, rows, 10), 0);
+        assert_int_equal(store_messages_stage(f->store, sample(1).id, records, MANY, NULL), 0);
+        assert_int_equal(store_messages_stage(f->store, sample(1).id, NULL, 0,
+                                              &(MessageChanges){ .done = rows,
+                                                                 .n_done = MANY,
+                                                                 .dropped = rows,
+                                                                 .n_dropped = 10 }),
+                         0);
         assert_int_equal(f->store->n_commits, commits + 3);
         free(records);
         free(rows);
@@ -727,7 +799,7 @@ static int runs_fiber(void *arg)
         assert_int_equal(insert(f, 1), 0);
         assert_int_equal(insert(f, 2), 0);
         assert_int_equal(store_messages_reserve(f->store, one.id, records, 2), 0);
-        assert_int_equal(store_messages_stage(f->store, one.id, records, 2, NULL, 0, NULL, 0), 0);
+        assert_int_equal(store_messages_stage(f->store, one.id, records, 2, NULL), 0);
         for (unsigned i = 0; i < LIMIT_HISTORY + 5; i++) {
                 RunRecord run = { .started_usec = i,
                                   .ended_usec = 2,
@@ -743,12 +815,16 @@ static int runs_fiber(void *arg)
                 uint64_t done = records[0].row, dropped = records[1].row;
 
                 one.messages_fetched = i;
-                assert_int_equal(
-                        store_run_end(f->store, &one, &run, &done, i == 3, &dropped, i == 4), 0);
+                assert_int_equal(store_run_end(f->store, &one, &run,
+                                               &(MessageChanges){ .done = &done,
+                                                                  .n_done = i == 3,
+                                                                  .dropped = &dropped,
+                                                                  .n_dropped = i == 4 }),
+                                 0);
                 assert_true(run.id > last);
                 last = run.id;
         }
-        assert_int_equal(store_run_end(f->store, &none, &(RunRecord){}, NULL, 0, NULL, 0), -ENOENT);
+        assert_int_equal(store_run_end(f->store, &none, &(RunRecord){}, NULL), -ENOENT);
         return 0;
 }
 
@@ -784,12 +860,12 @@ static int run_ids_fiber(void *arg)
 
         assert_int_equal(insert(f, 1), 0);
         told.id = store_next_run(f->store);
-        assert_int_equal(store_run_end(f->store, &one, &plain, NULL, 0, NULL, 0), 0);
+        assert_int_equal(store_run_end(f->store, &one, &plain, NULL), 0);
         assert_true(plain.id > told.id);
         plain.id = told.id;
-        assert_int_equal(store_run_end(f->store, &one, &told, NULL, 0, NULL, 0), 0);
+        assert_int_equal(store_run_end(f->store, &one, &told, NULL), 0);
         assert_int_equal(told.id, plain.id); /* as it was told */
-        assert_int_equal(store_run_end(f->store, &one, &told, NULL, 0, NULL, 0), -EEXIST);
+        assert_int_equal(store_run_end(f->store, &one, &told, NULL), -EEXIST);
         return 0;
 }
 
@@ -1117,6 +1193,7 @@ int main(void)
                 OPEN(each_can_stop),
                 OPEN(secrets),
                 OPEN(messages),
+                OPEN(message_values),
                 OPEN(rows_are_never_reused),
                 OPEN(thousands_at_once),
                 OPEN(runs),
