@@ -14,13 +14,10 @@
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
+#include "probe/newest.h"
 #include "proto/verification.h"
 
-enum {
-        LOOK_NEWEST = 20,  /* messages at the end of the list that are looked at */
-        LOOK_LINES = 40,   /* of TOP */
-        LOOK_HEAD = 16384, /* octets kept of one */
-};
+enum { EXAMINED_MAX = 4096 };
 
 #define LOOK_GAP_USEC (200 * USEC_PER_MSEC) /* before the first look; doubles */
 #define LOOK_GAP_MAXIMUM_USEC (15 * USEC_PER_SEC)
@@ -164,7 +161,7 @@ typedef struct Verification {
         uint64_t accepted_usec;
         uint64_t n_looks;
         char *reply;     /* the submission server's words */
-        char **examined; /* UIDLs that are known not to be ours */
+        char **examined; /* identities that are known not to be ours */
         VerificationMatch match;
         const char *last_cause; /* of a look that failed */
 } Verification;
@@ -248,117 +245,41 @@ static int verification_send(Verification *v, Finding *finding)
 
 typedef struct Look {
         Verification *v;
-        uint32_t numbers[LOOK_NEWEST]; /* a ring of the newest */
-        char uidls[LOOK_NEWEST][LIMIT_UIDL + 1];
-        size_t n_seen;
-        /* the ones to be read */
-        uint32_t wanted[LOOK_NEWEST];
-        size_t slots[LOOK_NEWEST], n_wanted;
-        Buffer head;
         VerificationMatch match;
-        uint32_t match_number;
+        uint32_t handle; /* of what matched */
 } Look;
 
-static int look_on_uidl(void *userdata, uint32_t number, const char *uidl)
+static bool look_wanted(void *userdata, const char *identity)
+{
+        return !list_contains_nocase(((Look *) userdata)->v->examined, identity);
+}
+
+static int look_at(void *userdata, const char *identity, uint32_t handle, const char *head,
+                   size_t len)
 {
         Look *look = userdata;
-        size_t slot = look->n_seen++ % LOOK_NEWEST;
+        VerificationMatch match = verification_match(head, len, look->v->mail.token);
 
-        look->numbers[slot] = number;
-        snprintf(look->uidls[slot], sizeof(look->uidls[slot]), "%s", uidl);
-        return 0;
-}
-
-static int look_on_list(void *userdata, uint32_t number, uint64_t octets)
-{
-        char name[32];
-
-        /* No UIDL: numbers tell apart within one session only, so the newest are read again at each look. */
-        snprintf(name, sizeof(name), "?%u", number);
-        return look_on_uidl(userdata, number, name);
-}
-
-static int look_begin(void *userdata, size_t index)
-{
-        buffer_clear(&((Look *) userdata)->head);
-        return 0;
-}
-
-static int look_data(void *userdata, size_t index, const char *data, size_t len)
-{
-        Look *look = userdata;
-
-        (void) buffer_append(&look->head, data, MIN(len, LOOK_HEAD - look->head.len));
-        return 0;
-}
-
-static int look_end(void *userdata, size_t index)
-{
-        Look *look = userdata;
-        const char *uidl = look->uidls[look->slots[index]];
-        VerificationMatch match;
-
-        match = verification_match(look->head.data ? look->head.data : "", look->head.len,
-                                   look->v->mail.token);
         if (match != VERIFICATION_NO && look->match != VERIFICATION_OURS) {
                 look->match = match;
-                look->match_number = look->wanted[index];
+                look->handle = handle;
         }
-        if (match == VERIFICATION_NO && uidl[0] != '?')
-                return list_append(&look->v->examined, uidl, 4096) == -ENOMEM ? -ENOMEM : 0;
+        if (match == VERIFICATION_NO && *identity)
+                return list_append(&look->v->examined, identity, EXAMINED_MAX) == -ENOMEM ? -ENOMEM
+                                                                                          : 0;
         return 0;
-}
-
-static int look_refused(void *userdata, size_t index, const Outcome *no)
-{
-        return 0;
-}
-
-static void look_choose(Look *look)
-{
-        for (size_t i = 0; i < MIN(look->n_seen, (size_t) LOOK_NEWEST); i++) {
-                if (list_contains_nocase(look->v->examined, look->uidls[i]))
-                        continue;
-                look->slots[look->n_wanted] = i;
-                look->wanted[look->n_wanted++] = look->numbers[i];
-        }
-}
-
-/* Reads the heads of what is new at the end of the list. Returns like talk. */
-static int look_read(Look *look, Pop3 *pop3, Outcome *no)
-{
-        static const Pop3Sink sink = { look_begin, look_data, look_end, look_refused };
-        const Pop3Capabilities *c = pop3_capabilities(pop3);
-        int r;
-
-        r = !c->known || c->uidl ? pop3_uidl(pop3, look_on_uidl, look, no)
-                                 : pop3_list(pop3, look_on_list, look, no);
-        if (r != 0)
-                return r;
-        look_choose(look);
-        if (look->n_wanted == 0)
-                return 0;
-        if (!c->known || c->top)
-                return pop3_top(pop3, look->wanted, look->n_wanted, LOOK_LINES, &sink, look, no);
-        return pop3_retrieve(pop3, look->wanted, look->n_wanted, &sink, look, no);
 }
 
 /* Only what carries our token, and only when it was agreed to. */
-static int look_delete(Look *look, Pop3 *pop3, Finding *finding)
+static int look_delete(Look *look, Session *session, Finding *finding)
 {
         _cleanup_outcome_ Outcome no = {};
-        bool deleted = false;
         int r;
 
         if (!look->v->setup->options.delete_verification || look->match != VERIFICATION_OURS)
                 return 0;
-        r = pop3_delete(pop3, &look->match_number, 1, &deleted, &no);
-        if (r == 0 && deleted) {
-                r = pop3_quit(pop3, &no);
-                if (r == 0)
-                        return dict_set_bool(&finding->evidence, KEY_DELETED, true);
-        }
-        return r < 0 ? r : 0;
+        r = newest_delete(session, look->handle, &no);
+        return r == 0 ? dict_set_bool(&finding->evidence, KEY_DELETED, true) : MIN(r, 0);
 }
 
 static int look_session(Verification *v, Finding *finding)
@@ -367,7 +288,8 @@ static int look_session(Verification *v, Finding *finding)
         _cleanup_session_ Session session = verification_session(setup, SIDE_INCOMING);
         _cleanup_finding_ Finding unseen = {};
         _cleanup_outcome_ Outcome no = {};
-        Look look = { .v = v, .head = BUFFER(LOOK_HEAD + 1) };
+        Look look = { .v = v };
+        const Newest newest = { look_wanted, look_at, &look };
         int r;
 
         r = verification_sign_in(setup, &session, &unseen);
@@ -375,12 +297,11 @@ static int look_session(Verification *v, Finding *finding)
                 v->last_cause = unseen.cause;
         if (r <= 0)
                 return r;
-        r = look_read(&look, session.pop3, &no);
+        r = newest_read(&session, setup->options.delete_verification, &newest, &no);
         v->n_looks++;
         v->match = look.match;
         if (r == 0)
-                r = look_delete(&look, session.pop3, finding);
-        buffer_deinit(&look.head);
+                r = look_delete(&look, &session, finding);
         if (r > 0) {
                 JudgeContext context = { .endpoint = session.endpoint,
                                          .tls = true,
