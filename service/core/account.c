@@ -10,6 +10,9 @@
 #include "dbus/names.h"
 #include "probe/cause.h"
 
+/* A temporary trouble that comes back within this time after it went is the same one. */
+#define RELAPSE_USEC (15 * USEC_PER_MINUTE)
+
 Account *account_free(Account *account)
 {
         if (!account)
@@ -52,23 +55,29 @@ void account_changed(Account *account, unsigned what)
 
 /* --- state --------------------------------------------------------------------------------------------------------- */
 
-/* Longest prefix first where one is part of another. */
+/* What is temporary is never asked of the owner; what the table does not have is for somebody else to mend. Longest prefix first where one is
+ * part of another. */
 static const struct {
         const char *prefix;
         AccountState state;
 } state_table[] = {
-        { "auth.temporary-failure", ACCOUNT_STATE_FAILING },
-        { "auth.rate-limited", ACCOUNT_STATE_FAILING },
-        { "auth.account-locked", ACCOUNT_STATE_FAILING },
         { "auth.oauth-required", ACCOUNT_STATE_NEEDS_AUTHORIZATION },
         { "auth.bad-credentials", ACCOUNT_STATE_NEEDS_PASSWORD },
         { "auth.username-format", ACCOUNT_STATE_NEEDS_PASSWORD },
         { "auth.app-password-required", ACCOUNT_STATE_NEEDS_PASSWORD },
         { "auth.password-", ACCOUNT_STATE_NEEDS_PASSWORD },
         { "local.secret-unavailable", ACCOUNT_STATE_NEEDS_PASSWORD },
+        { "oauth.admin-approval-required", ACCOUNT_STATE_BLOCKED },
+        { "oauth.client-misconfigured", ACCOUNT_STATE_BLOCKED },
+        { "oauth.no-client", ACCOUNT_STATE_BLOCKED },
+        { "oauth.scope-invalid", ACCOUNT_STATE_BLOCKED },
         { "oauth.", ACCOUNT_STATE_NEEDS_AUTHORIZATION },
         { "tls.cert-self-signed", ACCOUNT_STATE_NEEDS_APPROVAL },
         { "tls.cert-untrusted-ca", ACCOUNT_STATE_NEEDS_APPROVAL },
+        /* The owner can mend it, elsewhere; nothing in the account has to change, and it goes on by itself. */
+        { "net.", ACCOUNT_STATE_FAILING },
+        { "dns.", ACCOUNT_STATE_FAILING },
+        { "local.clock-wrong", ACCOUNT_STATE_FAILING },
 };
 
 AccountState account_state_of_cause(const char *cause)
@@ -77,11 +86,12 @@ AccountState account_state_of_cause(const char *cause)
 
         if (!cause)
                 return ACCOUNT_STATE_ACTIVE;
+        if (known && known->class == CAUSE_TEMPORARY)
+                return ACCOUNT_STATE_FAILING;
         for (size_t i = 0; i < ELEMENTS(state_table); i++)
                 if (text_starts_nocase(cause, state_table[i].prefix))
                         return state_table[i].state;
-        return known && known->class == CAUSE_TEMPORARY ? ACCOUNT_STATE_FAILING
-                                                        : ACCOUNT_STATE_BLOCKED;
+        return ACCOUNT_STATE_BLOCKED;
 }
 
 const char *account_state_name(AccountState state)
@@ -105,21 +115,51 @@ const char *account_state_name(AccountState state)
         return ACCOUNT_BLOCKED;
 }
 
+/* One trouble has one Since, one alert and one recovery. It stays the same while temporary causes take turns, and when it comes back
+ * soon after it went. Returns whether @cause begins another one. */
+static bool trouble_is_new(Account *account, const char *cause, AccountState state)
+{
+        AccountRecord *record = &account->record;
+        uint64_t now = clock_real();
+
+        if (record->cause) {
+                if (!cause) {
+                        account->past = (Trouble){ account_state_of_cause(record->cause),
+                                                   record->since_usec, now };
+                        record->since_usec = now;
+                        return false;
+                }
+                if (state == ACCOUNT_STATE_FAILING &&
+                    account_state_of_cause(record->cause) == ACCOUNT_STATE_FAILING)
+                        return false;
+        } else if (cause && state == ACCOUNT_STATE_FAILING && account->past.since_usec &&
+                   account->past.state == state && now - account->past.ended_usec < RELAPSE_USEC) {
+                record->since_usec = account->past.since_usec;
+                account->relapsed = true;
+                return false;
+        }
+        record->since_usec = now;
+        account->relapsed = false;
+        return cause != NULL;
+}
+
 bool account_set_cause(Account *account, const char *cause)
 {
         AccountRecord *record = &account->record;
-        AccountState state = record->paused ? ACCOUNT_STATE_PAUSED : account_state_of_cause(cause);
+        AccountState of_cause = account_state_of_cause(cause);
+        AccountState state = record->paused ? ACCOUNT_STATE_PAUSED : of_cause;
+        bool new = false, over;
 
         if (text_equal(record->cause, cause) && state == account->state)
                 return false;
+        over = record->cause && !cause && !account->relapsed;
         if (!text_equal(record->cause, cause)) {
-                record->since_usec = clock_real();
+                new = trouble_is_new(account, cause, of_cause);
                 if (text_set(&record->cause, cause) < 0)
                         return false;
         }
         account->state = state;
-        log_write(state == ACCOUNT_STATE_ACTIVE || state == ACCOUNT_STATE_PAUSED ? LOG_NOTICE
-                                                                                 : LOG_WARNING,
+        log_write(new ? LOG_WARNING : over || state == ACCOUNT_STATE_PAUSED ? LOG_NOTICE : LOG_INFO,
                   (LogField[]){ { "WAYPOST_ACCOUNT", record->id }, { "WAYPOST_CAUSE", cause }, {} },
                   "%s is %s%s%s", record->address, account_state_name(state), cause ? ": " : "",
                   cause ? cause : "");

@@ -79,8 +79,16 @@ bool setup_expire(Setup *setup);
 
 /* --- account (account.c) ----------------------------------------------------------------------------------- */
 
+/* A time that is over in which an account had a cause. */
+typedef struct Trouble {
+        AccountState state;
+        uint64_t since_usec, ended_usec; /* since 1970 */
+} Trouble;
+
 struct Account {
         Core *core;
+        Trouble past;  /* the last one */
+        bool relapsed; /* what stands now is that one again: told already */
         AccountRecord record;
         AccountState state;
         char **warnings;

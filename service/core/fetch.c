@@ -48,15 +48,10 @@ void fetch_publish(Fetch *f, bool now)
 /* Our own fault with the disk becomes the run's cause, too. */
 static void fetch_local_fault(Fetch *f, int error)
 {
-        const char *cause = error == -EDQUOT && f->quota == 0      ? "policy.quota"
-                            : error == -ENOSPC || error == -EDQUOT ? "delivery.no-space"
-                            : error == -EACCES || error == -EPERM || error == -EROFS
-                                    ? "delivery.denied"
-                                    : "delivery.refused";
-
         finding_clear(&f->finding);
         f->finding.status = STEP_FAILED;
-        f->finding.cause = cause;
+        f->finding.cause = error == -EDQUOT && f->quota == 0 ? "policy.quota"
+                                                             : judge_delivery_fault(error);
         (void) dict_set_text(&f->finding.evidence, KEY_ERROR, strerrordesc_np(-error));
 }
 
@@ -303,9 +298,8 @@ static int fetch_conclude(Fetch *f)
         /* Only now is it over: a fetch that is asked for up to here joins this run, from here on it is another one. */
         dict_clear(&a->run);
         account_changed(a, ACCOUNT_CHANGED_RUN | (cause ? 0 : ACCOUNT_CHANGED_SUCCESS));
-        log_write(cause              ? LOG_WARNING
-                  : f->run.delivered ? LOG_INFO
-                                     : LOG_DEBUG,
+        /* The alert is account_set_cause()'s, once for each trouble. */
+        log_write(cause || f->run.delivered ? LOG_INFO : LOG_DEBUG,
                   (LogField[]){ { "WAYPOST_ACCOUNT", a->record.id }, {} },
                   "fetched %s: %zu listed, %zu new, %zu delivered%s%s", a->record.address,
                   (size_t) f->run.listed, (size_t) f->run.fresh, (size_t) f->run.delivered,

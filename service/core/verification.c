@@ -79,21 +79,6 @@ static int handover_store(Setup *setup)
         return store_account_insert(setup->core->store, &setup->record, &sealed);
 }
 
-static const char *delivery_cause(int error)
-{
-        switch (-error) {
-        case ENOSPC:
-        case EDQUOT:
-                return "delivery.no-space";
-        case EACCES:
-        case EPERM:
-        case EROFS:
-                return "delivery.denied";
-        default:
-                return "delivery.refused";
-        }
-}
-
 /* The Maildir is made after the account stands: a crash in between leaves an account whose first fetch makes it. */
 static int handover_maildir(Setup *setup, Finding *finding)
 {
@@ -105,7 +90,7 @@ static int handover_maildir(Setup *setup, Finding *finding)
                 return 0;
         log_fault(r, "making the Maildir of %s", setup->record.address);
         finding->status = STEP_FAILED;
-        finding->cause = delivery_cause(r);
+        finding->cause = judge_delivery_fault(r);
         (void) dict_set_text(&finding->evidence, KEY_ERROR, strerrordesc_np(-r));
         (void) store_account_delete(setup->core->store, setup->record.id);
         return r;
@@ -147,7 +132,7 @@ static int handover(Setup *setup, Finding *finding)
                 r = handover_account(setup, finding);
         if (r < 0 && finding->status != STEP_FAILED) {
                 finding->status = STEP_FAILED;
-                finding->cause = delivery_cause(r);
+                finding->cause = judge_delivery_fault(r);
                 (void) dict_set_text(&finding->evidence, KEY_ERROR, strerrordesc_np(-r));
         }
         return r;

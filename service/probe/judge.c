@@ -289,6 +289,21 @@ static const char *judge_token(const Outcome *no, const char *cause)
                        : "oauth.token-rejected";
 }
 
+const char *judge_delivery_fault(int error)
+{
+        switch (-error) {
+        case ENOSPC:
+        case EDQUOT:
+                return "delivery.no-space";
+        case EACCES:
+        case EPERM:
+        case EROFS:
+                return "delivery.denied";
+        default:
+                return "delivery.refused";
+        }
+}
+
 const char *judge_outcome(const Outcome *no, const JudgeContext *context)
 {
         const char *cause;

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import wplab.web
 from wplab.bus import Bus
-from wplab.client import Connection, Setup, options
+from wplab.client import Connection, Setup, endpoint, options
 from wplab.lab import MAIL, NET4, ODD, SILENT, Lab
 
 HTTP = {'diagnosis': {'connectivity-url': 'http://check.example.test/nm'}}
@@ -371,3 +371,40 @@ def test_offline(build, kind):
             one.wait_state('failed')
             assert one['Cause'] == 'net.offline', one.steps
             assert one.steps[step].evidence['network']
+
+
+# -- one trouble, one Since
+
+def onboard(client, lab, **more):
+    """An account whose server is a scripted one; returns it and the port."""
+    port = lab.scripted.play(0, 'pop-ok')
+    setup = client.start_setup('alice@example.test', receive_only=True, incoming=endpoint('odd.example.test', port), **more)
+    setup.wait_need('password')
+    setup.set_password('alicepw')
+    setup.wait_state('ready', 'failed')
+    account = setup.commit()
+    client.wait(lambda: account.history(1) and not account['Run'], what='the first fetch')
+    return account, port
+
+
+def test_trouble_that_takes_turns_is_one(lab, build):
+    """Temporary causes in turn, and one that comes back at once: one Since, one warning in the log, one end."""
+    with Bus(build, lab=lab, config={**HTTP, 'fetch': {'interval': '30d'}}) as bus, Connection(bus) as client:
+        account, port = onboard(client, lab)
+        fine = account['Since']
+        seen = []
+        for dialogue in ('pop-tempfail', 'pop-close-after-pass', 'pop-err-greeting', 'pop-ok', 'pop-tempfail', 'pop-ok'):
+            lab.scripted.play(port, dialogue)
+            run = account.fetch()
+            seen.append((run['cause'], account['State'], account['Since']))
+        assert [s[:2] for s in seen] == [
+            ('auth.temporary-failure', 'failing'), ('net.reset', 'failing'), ('server.temporary', 'failing'), ('', 'active'),
+            ('auth.temporary-failure', 'failing'), ('', 'active')]
+        since = [s[2] for s in seen]
+        assert fine < since[0] == since[1] == since[2] == since[4] < since[3] < since[5]
+        told = [line[:3] for line in bus.log().splitlines() if 'alice@example.test is ' in line and 'setup of' not in line]
+        assert told == ['<4>', '<6>', '<6>', '<5>', '<6>', '<6>']       # warning, notice; the rest is for whoever reads along
+        assert not [line for line in bus.log().splitlines() if line.startswith('<4>') and 'stopped by' in line]
+        lab.scripted.play(port, 'pop-wrong-password')     # another one
+        account.fetch()
+        assert account['State'] == 'needs-password' and account['Since'] > since[5]
