@@ -144,12 +144,19 @@ int account_find(Cli *cli, const char *name, json_object **ret)
         return account_read(cli, path, ret);
 }
 
+json_object *account_evidence(json_object *account)
+{
+        bool sending = strncmp(value_text_or(account, "cause", ""), "smtp.", 5) == 0;
+
+        return value_object(account, sending ? "outgoing" : "incoming");
+}
+
 Exit account_exit(Cli *cli, json_object *account)
 {
         _cleanup_json_ json_object *description = NULL;
         const char *cause = value_text(account, "cause");
 
-        if (!cause || cause_describe(cli, cause, &description) != 0)
+        if (!cause || cause_describe(cli, cause, NULL, &description) != 0)
                 return EXIT_OURS;
         return cause_exit(description);
 }

@@ -15,3 +15,5 @@ int account_read(Cli *cli, const char *path, json_object **ret);
 void account_complete(json_object *account, const char *path);
 /* Where its state leads, when something else than a fetch stops it. */
 Exit account_exit(Cli *cli, json_object *account);
+/* What there is to say about the account's cause: the server that it is about. Borrowed; NULL. */
+json_object *account_evidence(json_object *account);

@@ -2,13 +2,55 @@
 /* What the service's catalogue says about a cause. */
 #include "cli/cause.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/output.h"
 #include "dbus/names.h"
 
-int cause_describe(Cli *cli, const char *code, json_object **ret)
+const char *cause_locale(void)
 {
+        static const char *const variables[] = { "LC_ALL", "LC_MESSAGES", "LANG" };
+        const char *list = getenv("LANGUAGE");
+
+        for (size_t i = 0; i < ELEMENTS(variables); i++) {
+                const char *locale = getenv(variables[i]);
+
+                if (!locale || !*locale)
+                        continue;
+                /* as gettext: without a locale there is no list of languages */
+                if (strcmp(locale, "C") == 0 || strcmp(locale, "POSIX") == 0)
+                        return NULL;
+                return list && *list ? list : locale;
+        }
+        return NULL;
+}
+
+/* The keys that texts have places for, and those by which the provider is found. */
+static json_object *options_new(json_object *evidence)
+{
+        static const char *const keys[] = {
+                KEY_ADDRESS, KEY_DOMAIN, KEY_HINT_URL,  KEY_HOST,       KEY_PORT,
+                KEY_ISSUER,  KEY_NAMES,  KEY_NOT_AFTER, KEY_NOT_BEFORE, KEY_PROVIDER,
+                KEY_SENDER,  KEY_USER,   KEY_SPKI,      KEY_SUGGESTION,
+        };
+        json_object *options = json_object_new_object(), *known = json_object_new_object();
+
+        for (size_t i = 0; i < ELEMENTS(keys); i++) {
+                json_object *value = NULL;
+
+                if (evidence && json_object_object_get_ex(evidence, keys[i], &value) && value)
+                        json_object_object_add(known, keys[i], json_object_get(value));
+        }
+        json_object_object_add(options, KEY_EVIDENCE, known);
+        if (cause_locale())
+                value_set_text(options, KEY_LOCALE, cause_locale());
+        return options;
+}
+
+int cause_describe(Cli *cli, const char *code, json_object *evidence, json_object **ret)
+{
+        _cleanup_json_ json_object *options = options_new(evidence);
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
         json_object *description = NULL;
@@ -17,7 +59,9 @@ int cause_describe(Cli *cli, const char *code, json_object **ret)
         r = cli_message(cli, &m, PATH_ROOT, INTERFACE_MANAGER, "DescribeCause");
         if (r)
                 return r;
-        r = sd_bus_message_append(m, "sa{sv}", code, 0);
+        r = sd_bus_message_append_basic(m, 's', code);
+        if (r >= 0)
+                r = value_append_dict(m, options);
         if (r < 0)
                 return cli_failed(cli, r, "Making a call");
         r = cli_call(cli, m, &reply, &error);
@@ -70,6 +114,14 @@ static void print_wrapped(Cli *cli, const char *first, const char *text)
         }
 }
 
+static bool said_before(json_object *remedies, const char *link)
+{
+        for (size_t i = 0; i < value_length(remedies); i++)
+                if (strstr(value_item(remedies, i), link))
+                        return true;
+        return false;
+}
+
 void cause_print(Cli *cli, json_object *description, const char *said)
 {
         const char *code = value_text_or(description, KEY_CAUSE, "?"),
@@ -91,7 +143,8 @@ void cause_print(Cli *cli, json_object *description, const char *said)
                 print_wrapped(cli, number, value_item(remedies, i));
         }
         for (size_t i = 0; i < value_length(links); i++)
-                output_result(cli, "  See %s\n", value_item(links, i));
+                if (!said_before(remedies, value_item(links, i)))
+                        output_result(cli, "  See %s\n", value_item(links, i));
 }
 
 void cause_to_json(json_object *description, json_object *to)

@@ -4,8 +4,11 @@
 
 #include "cli/cli.h"
 
-/* Asks the service; an object that has "cause" at least. The caller owns it. */
-int cause_describe(Cli *cli, const char *code, json_object **ret);
+/* Asks the service, in the user's language; an object that has "cause" at least. The caller owns it. What @evidence has (NULL: none) of
+ * host, user, address and the like is put into the texts. */
+int cause_describe(Cli *cli, const char *code, json_object *evidence, json_object **ret);
+/* The language that the environment asks for; NULL for none in particular. */
+const char *cause_locale(void);
 /* By class; EXIT_PERMANENT for one that the catalogue does not know. */
 Exit cause_exit(json_object *description);
 /* The block under a failed setup or run: title, @said (the server's own words, may be NULL), explanation, numbered remedies. */

@@ -92,6 +92,8 @@ static json_object *context_new(json_object *from)
                 if (text)
                         value_set_text(context, context_keys[i], text);
         }
+        if (cause_locale())
+                value_set_text(context, KEY_LOCALE, cause_locale());
         return context;
 }
 

@@ -150,7 +150,7 @@ static int refused(Cli *cli, const char *path, const sd_bus_error *error)
             account_read(cli, path, &account) != 0)
                 return cli_refused(cli, error);
         cause = value_text(account, "cause");
-        r = cause ? cause_describe(cli, cause, &description) : 0;
+        r = cause ? cause_describe(cli, cause, account_evidence(account), &description) : 0;
         if (r)
                 return r;
         if (description)
@@ -242,7 +242,7 @@ int run_conclude(Cli *cli, json_object *run)
 
         if (!cause)
                 return 0;
-        r = cause_describe(cli, cause, &description);
+        r = cause_describe(cli, cause, run, &description);
         if (r)
                 return r;
         cause_print(cli, description, value_text(run, KEY_REPLY));

@@ -570,27 +570,32 @@ void setup_cancel(Setup *setup)
 
 /* --- telling the end ----------------------------------------------------------------------------------------------- */
 
-int setup_cause(Setup *setup, json_object **ret)
-{
-        const char *cause = value_text(setup->properties, "cause");
-
-        *ret = NULL;
-        return cause ? cause_describe(setup->cli, cause, ret) : 0;
-}
-
-/* The server's own words, from the step that named the cause. */
-static const char *said_by_server(Setup *setup, const char *cause)
+/* What the step that named the cause has found; NULL if none did. */
+static json_object *evidence_of(Setup *setup, const char *cause)
 {
         json_object *steps = value_list(setup->properties, "steps");
 
         for (size_t i = 0; i < value_length(steps); i++) {
                 json_object *step = json_object_array_get_idx(steps, i);
-                const char *reply = value_text(value_object(step, "evidence"), KEY_REPLY);
 
-                if (reply && strcmp(value_text_or(step, KEY_CAUSE, ""), cause) == 0)
-                        return reply;
+                if (strcmp(value_text_or(step, KEY_CAUSE, ""), cause) == 0)
+                        return value_object(step, KEY_EVIDENCE);
         }
         return NULL;
+}
+
+int setup_cause(Setup *setup, json_object **ret)
+{
+        const char *cause = value_text(setup->properties, "cause");
+
+        *ret = NULL;
+        return cause ? cause_describe(setup->cli, cause, evidence_of(setup, cause), ret) : 0;
+}
+
+/* The server's own words, from the step that named the cause. */
+static const char *said_by_server(Setup *setup, const char *cause)
+{
+        return value_text(evidence_of(setup, cause), KEY_REPLY);
 }
 
 void setup_print_cause(Setup *setup, json_object *description)

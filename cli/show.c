@@ -97,7 +97,7 @@ static int run(Cli *cli, const Arguments *arguments)
         if (r)
                 return r;
         cause = value_text(account, "cause");
-        r = cause ? cause_describe(cli, cause, &description) : 0;
+        r = cause ? cause_describe(cli, cause, account_evidence(account), &description) : 0;
         if (r)
                 return r;
         cause_to_json(description, account);

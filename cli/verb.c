@@ -179,6 +179,12 @@ static bool wants_json(int argc, char **argv)
         return false;
 }
 
+/* No letters of options look like the line of a POP3 server that somebody has pasted: "-ERR maildrop locked". */
+static bool is_pasted(const char *argument)
+{
+        return strncmp(argument, "-ERR", 4) == 0;
+}
+
 int arguments_parse(Cli *cli, int argc, char **argv, Arguments *ret)
 {
         bool options = true;
@@ -193,7 +199,7 @@ int arguments_parse(Cli *cli, int argc, char **argv, Arguments *ret)
                 }
                 if (options && strncmp(argv[i], "--", 2) == 0)
                         r = add_long(cli, ret, argv, &i);
-                else if (options && argv[i][0] == '-' && argv[i][1])
+                else if (options && argv[i][0] == '-' && argv[i][1] && !is_pasted(argv[i]))
                         r = add_short(cli, ret, argv, &i);
                 else
                         r = add_operand(cli, ret, argv[i]);

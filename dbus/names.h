@@ -180,3 +180,5 @@
 #define KEY_WHO "who"           /* can mend it: user, provider, administrator, nobody, us */
 #define KEY_CONFIDENCE "confidence" /* low, medium, high */
 #define KEY_SUCCEEDED "succeeded"   /* phases that went well before: "tls login" */
+#define KEY_LOCALE "locale"         /* the language wished for */
+#define KEY_EVIDENCE "evidence"     /* a{sv}: of the step that named the cause */

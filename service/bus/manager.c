@@ -15,7 +15,7 @@
 #include "core/account.h"
 #include "core/setup.h"
 #include "dbus/names.h"
-#include "probe/cause.h"
+#include "probe/describe.h"
 #include "probe/explain.h"
 #include "proto/address.h"
 
@@ -186,26 +186,6 @@ static int method_request_admin_view(sd_bus_message *m, void *userdata, sd_bus_e
 
 /* --- causes ------------------------------------------------------------------------------------------------- */
 
-static int cause_to_dict(const Cause *cause, Dict *to)
-{
-        int r;
-
-        r = dict_set_text(to, KEY_CAUSE, cause->code);
-        if (r == 0)
-                r = dict_set_text(to, "class", cause_class_name(cause->class));
-        if (r == 0)
-                r = dict_set_text(to, "severity", cause_severity_name(cause->severity));
-        if (r == 0)
-                r = dict_set_text(to, KEY_WHO, cause_who_name(cause->who));
-        if (r == 0)
-                r = dict_set_text(to, "title", cause->title);
-        if (r == 0)
-                r = dict_set_text(to, "explanation", cause->explanation);
-        if (r == 0)
-                r = dict_set_list(to, "remedies", cause->remedies ?: (char *[]){ NULL });
-        return r;
-}
-
 static int reply_dict(sd_bus_message *m, const Dict *dict, sd_bus_error *error)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -219,11 +199,39 @@ static int reply_dict(sd_bus_message *m, const Dict *dict, sd_bus_error *error)
         return sd_bus_send(NULL, reply, NULL);
 }
 
+static int describe_options(const Dict *options, sd_bus_error *error)
+{
+        static const char *const known[] = { KEY_LOCALE, KEY_PROVIDER, KEY_EVIDENCE, NULL };
+
+        for (size_t i = 0; i < 2; i++)
+                if (dict_find(options, known[i]) && !dict_text(options, known[i]))
+                        return error_argument(error, known[i], "must be text");
+        if (dict_find(options, KEY_EVIDENCE) && !dict_dict(options, KEY_EVIDENCE))
+                return error_argument(error, KEY_EVIDENCE, "must be a dictionary");
+        return variant_only(options, known, error);
+}
+
+/* As named, or as the evidence tells. */
+static const Provider *described_provider(const Providers *providers, const Dict *options,
+                                          const Dict *evidence)
+{
+        const char *label = dict_text(options, KEY_PROVIDER), *host = NULL;
+        const Provider *provider;
+
+        if (!label && evidence)
+                label = dict_text(evidence, KEY_PROVIDER);
+        provider = label ? provider_by_label(providers, label) : NULL;
+        if (!provider && evidence)
+                host = dict_text(evidence, KEY_HOST);
+        return provider || !host ? provider : provider_by_host(providers, host);
+}
+
 static int method_describe_cause(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-        static const char *const known[] = { "locale", NULL };
         _cleanup_(dict_freep) Dict *options = NULL;
         _cleanup_(dict_freep) Dict *dict = NULL;
+        Bus *bus = userdata;
+        const Dict *evidence;
         const char *code;
         const Cause *cause;
         int r;
@@ -234,16 +242,18 @@ static int method_describe_cause(sd_bus_message *m, void *userdata, sd_bus_error
         r = variant_read(m, &options, error);
         if (r < 0)
                 return r;
-        r = variant_only(options, known, error);
+        r = describe_options(options, error);
         if (r < 0)
                 return r;
-        if (dict_find(options, "locale") && !dict_text(options, "locale"))
-                return error_argument(error, "locale", "must be text");
         cause = cause_find(code);
         if (!cause)
                 return error_set(error, TROUBLE_NOT_FOUND, "No cause has this code.");
+        evidence = dict_dict(options, KEY_EVIDENCE);
         dict = dict_new();
-        r = dict ? cause_to_dict(cause, dict) : -ENOMEM;
+        r = dict ? cause_describe(cause, dict_text(options, KEY_LOCALE), evidence,
+                                  described_provider(core_providers(bus->core), options, evidence),
+                                  dict)
+                 : -ENOMEM;
         return r < 0 ? error_fault(error, r, "describing a cause") : reply_dict(m, dict, error);
 }
 
@@ -293,6 +303,7 @@ static int method_explain(sd_bus_message *m, void *userdata, sd_bus_error *error
 {
         _cleanup_(dict_freep) Dict *context = NULL;
         _cleanup_(dict_freep) Dict *dict = NULL;
+        Bus *bus = userdata;
         const char *lines[EXPLAIN_LINES];
         size_t n;
         int r;
@@ -309,7 +320,7 @@ static int method_explain(sd_bus_message *m, void *userdata, sd_bus_error *error
         for (const char *const *key = explain_keys; *key; key++)
                 if (dict_find(context, *key) && !dict_text(context, *key))
                         return error_argument(error, *key, "must be text");
-        r = explain(lines, n, context, &dict);
+        r = explain(lines, n, context, core_providers(bus->core), &dict);
         return r < 0 ? error_fault(error, r, "explaining lines") : reply_dict(m, dict, error);
 }
 

@@ -28,6 +28,11 @@ const Config *core_config(Core *core)
         return core->config;
 }
 
+const Providers *core_providers(const Core *core)
+{
+        return core->providers;
+}
+
 unsigned core_policy(const Core *core, bool approved)
 {
         const Config *c = core->config;

@@ -8,6 +8,7 @@
 #include "core/store.h"
 #include "core/vault.h"
 #include "probe/finding.h"
+#include "probe/provider.h"
 #include "wire/dns.h"
 #include "wire/http.h"
 #include "wire/tls.h"
@@ -59,6 +60,8 @@ int core_start(Core *core, const Observer *observer);
 Core *core_free(Core *core);
 DEFINE_CLEANUP(Core, core_free);
 const Config *core_config(Core *core);
+/* The table of providers. Borrowed. */
+const Providers *core_providers(const Core *core);
 
 /* Borrowed; NULL when there is none. Ids are the last element of the object path. */
 Setup *core_setup(Core *core, const char *id);

@@ -4,14 +4,23 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/limits.h"
 #include "base/text.h"
 #include "probe/cause.h"
 
-extern const char data_causes[];
-extern const unsigned data_causes_len;
+extern const char data_causes[], data_causes_de[];
+extern const unsigned data_causes_len, data_causes_de_len;
+
+static const struct {
+        const char *tag, *json;
+        const unsigned *len;
+} languages[CAUSE_LANGUAGES] = {
+        { "en", data_causes, &data_causes_len },
+        { "de", data_causes_de, &data_causes_de_len },
+};
 
 static struct {
         Cause *causes;
@@ -20,19 +29,54 @@ static struct {
 
 enum { FILLED_MAX = 1024, PLACE_MAX = 32 };
 
+static void words_clear(CauseWords *words)
+{
+        for (size_t i = 0; i < words->n_remedies; i++) {
+                free(words->remedies[i].with);
+                free(words->remedies[i].without);
+        }
+        free(words->remedies);
+        free(words->explanation.with);
+        free(words->explanation.without);
+        free(words->title);
+}
+
 static void cause_clear(Cause *cause)
 {
-        for (size_t i = 0; i < cause->n_steps; i++) {
-                free(cause->steps[i].with);
-                free(cause->steps[i].without);
-        }
-        free(cause->steps);
-        free(cause->explained.with);
-        free(cause->explained.without);
+        for (size_t i = 0; i < CAUSE_LANGUAGES; i++)
+                words_clear(&cause->words[i]);
+        list_free(cause->pages);
         free(cause->code);
-        free(cause->title);
-        free(cause->explanation);
-        list_free(cause->remedies);
+}
+
+/* --- languages ------------------------------------------------------------------------------------------------- */
+
+/* "de" is what "de_AT.UTF-8" and "de-CH" begin with. */
+static bool locale_is(const char *locale, size_t len, const char *tag)
+{
+        size_t n = strlen(tag);
+
+        return len >= n && strncasecmp(locale, tag, n) == 0 &&
+               (len == n || strchr("_-.@", locale[n]));
+}
+
+/* The first of the list that there is. */
+static size_t language_of(const char *locale)
+{
+        while (locale && *locale) {
+                size_t len = strcspn(locale, ":");
+
+                for (size_t i = 0; i < CAUSE_LANGUAGES; i++)
+                        if (locale_is(locale, len, languages[i].tag))
+                                return i;
+                locale += len + (locale[len] == ':');
+        }
+        return 0;
+}
+
+const char *cause_title(const Cause *cause, const char *locale)
+{
+        return cause->words[language_of(locale)].title ?: cause->words[0].title;
 }
 
 /* --- places in texts ------------------------------------------------------------------------------------------ */
@@ -112,14 +156,17 @@ static const char *choose(const CauseText *text, const Dict *evidence, char to[F
         return text_fill(text->with, evidence, to) ? to : text->without;
 }
 
-int cause_remedies(const Cause *cause, const Dict *evidence, char ***ret)
+int cause_remedies(const Cause *cause, const char *locale, const Dict *evidence, char ***ret)
 {
+        const CauseWords *words = &cause->words[language_of(locale)];
         _cleanup_list_ char **list = NULL;
         char filled[FILLED_MAX];
         int r;
 
-        for (size_t i = 0; i < cause->n_steps; i++) {
-                const char *text = choose(&cause->steps[i], evidence, filled);
+        if (words->n_remedies == 0)
+                words = &cause->words[0];
+        for (size_t i = 0; i < words->n_remedies; i++) {
+                const char *text = choose(&words->remedies[i], evidence, filled);
 
                 r = text ? list_append(&list, text, LIMIT_DICTIONARY) : 0;
                 if (r < 0)
@@ -129,11 +176,15 @@ int cause_remedies(const Cause *cause, const Dict *evidence, char ***ret)
         return 0;
 }
 
-int cause_explanation(const Cause *cause, const Dict *evidence, char **ret)
+int cause_explanation(const Cause *cause, const char *locale, const Dict *evidence, char **ret)
 {
+        const CauseWords *words = &cause->words[language_of(locale)];
         char filled[FILLED_MAX];
-        char *text = strdup(choose(&cause->explained, evidence, filled) ?: "");
+        char *text;
 
+        if (!words->explanation.with)
+                words = &cause->words[0];
+        text = strdup(choose(&words->explanation, evidence, filled) ?: "");
         if (!text)
                 return -ENOMEM;
         *ret = text;
@@ -149,16 +200,6 @@ void causes_unload(void)
         free(catalogue.causes);
         catalogue.causes = NULL;
         catalogue.n_causes = 0;
-}
-
-static int cause_text(json_object *object, const char *key, char **ret)
-{
-        json_object *value;
-
-        if (!json_object_object_get_ex(object, key, &value) ||
-            !json_object_is_type(value, json_type_string))
-                return -EBADMSG;
-        return text_set(ret, json_object_get_string(value));
 }
 
 static int cause_word(json_object *object, const char *key, const char *const *words, size_t n,
@@ -197,42 +238,69 @@ static int cause_pair(json_object *value, CauseText *ret)
         return r;
 }
 
-static int cause_steps(Cause *cause, json_object *list)
+static int cause_remedies_read(CauseWords *words, json_object *list)
 {
         size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
         int r = n ? 0 : -EBADMSG;
 
-        cause->steps = calloc(MAX(n, (size_t) 1), sizeof(CauseText));
-        if (!cause->steps)
+        words->remedies = calloc(MAX(n, (size_t) 1), sizeof(CauseText));
+        if (!words->remedies)
                 return -ENOMEM;
         for (size_t i = 0; r == 0 && i < n; i++)
-                r = cause_pair(json_object_array_get_idx(list, i), &cause->steps[cause->n_steps++]);
+                r = cause_pair(json_object_array_get_idx(list, i),
+                               &words->remedies[words->n_remedies++]);
+        return r;
+}
+
+static int cause_words_read(CauseWords *words, json_object *object)
+{
+        json_object *title = NULL, *explanation = NULL, *remedies = NULL;
+        int r = 0;
+
+        if (json_object_object_get_ex(object, "title", &title))
+                r = json_object_is_type(title, json_type_string)
+                            ? text_set(&words->title, json_object_get_string(title))
+                            : -EBADMSG;
+        if (r == 0 && json_object_object_get_ex(object, "explanation", &explanation))
+                r = cause_pair(explanation, &words->explanation);
+        if (r == 0 && json_object_object_get_ex(object, "remedies", &remedies))
+                r = cause_remedies_read(words, remedies);
+        return r;
+}
+
+static int cause_pages(Cause *cause, json_object *list)
+{
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++)
+                r = list_append(&cause->pages,
+                                json_object_get_string(json_object_array_get_idx(list, i)),
+                                LIMIT_DICTIONARY);
         return r;
 }
 
 static int cause_read(Cause *cause, const char *code, json_object *object)
 {
-        json_object *remedies = NULL, *explanation = NULL;
         unsigned class = 0, severity = 0, who = 0;
+        json_object *pages = NULL;
         int r;
 
-        (void) json_object_object_get_ex(object, "remedies", &remedies);
-        (void) json_object_object_get_ex(object, "explanation", &explanation);
+        (void) json_object_object_get_ex(object, "pages", &pages);
         if ((r = text_set(&cause->code, code)) < 0 ||
-            (r = cause_text(object, "title", &cause->title)) < 0 ||
             (r = cause_word(object, "class", class_names, ELEMENTS(class_names), &class)) < 0 ||
             (r = cause_word(object, "severity", severity_names, ELEMENTS(severity_names),
                             &severity)) < 0 ||
             (r = cause_word(object, "who", who_names, ELEMENTS(who_names), &who)) < 0 ||
-            (r = cause_pair(explanation, &cause->explained)) < 0 ||
-            (r = cause_steps(cause, remedies)) < 0 ||
-            (r = cause_remedies(cause, NULL, &cause->remedies)) < 0 ||
-            (r = cause_explanation(cause, NULL, &cause->explanation)) < 0)
+            (r = cause_pages(cause, pages)) < 0 ||
+            (r = cause_words_read(&cause->words[0], object)) < 0)
                 return r;
         cause->class = (CauseClass) class;
         cause->severity = (CauseSeverity) severity;
         cause->who = (CauseWho) who;
-        return 0;
+        return cause->words[0].title && cause->words[0].explanation.with &&
+                               cause->words[0].n_remedies > 0
+                       ? 0
+                       : -EBADMSG;
 }
 
 static int cause_compare(const void *a, const void *b)
@@ -258,24 +326,7 @@ static int causes_read(json_object *root)
         return 0;
 }
 
-int causes_load(void)
-{
-        json_tokener *tokener = json_tokener_new_ex(LIMIT_DEPTH);
-        json_object *root;
-        int r;
-
-        if (!tokener)
-                return -ENOMEM;
-        root = json_tokener_parse_ex(tokener, data_causes, (int) data_causes_len + 1);
-        json_tokener_free(tokener);
-        r = root && json_object_is_type(root, json_type_object) ? causes_read(root) : -EBADMSG;
-        json_object_put(root);
-        if (r < 0)
-                causes_unload();
-        return r;
-}
-
-const Cause *cause_find(const char *code)
+static Cause *cause_slot(const char *code)
 {
         size_t low = 0, high = catalogue.n_causes;
 
@@ -291,6 +342,56 @@ const Cause *cause_find(const char *code)
                         low = middle + 1;
         }
         return NULL;
+}
+
+const Cause *cause_find(const char *code)
+{
+        return cause_slot(code);
+}
+
+static int translation_read(json_object *root, size_t language)
+{
+        int r = 0;
+
+        json_object_object_foreach(root, code, object)
+        {
+                Cause *cause = cause_slot(code);
+
+                r = cause ? cause_words_read(&cause->words[language], object) : -EBADMSG;
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+static int language_read(size_t language)
+{
+        json_tokener *tokener = json_tokener_new_ex(LIMIT_DEPTH);
+        json_object *root;
+        int r;
+
+        if (!tokener)
+                return -ENOMEM;
+        root = json_tokener_parse_ex(tokener, languages[language].json,
+                                     (int) *languages[language].len + 1);
+        json_tokener_free(tokener);
+        if (!json_object_is_type(root, json_type_object))
+                r = -EBADMSG;
+        else
+                r = language == 0 ? causes_read(root) : translation_read(root, language);
+        json_object_put(root);
+        return r;
+}
+
+int causes_load(void)
+{
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < CAUSE_LANGUAGES; i++)
+                r = language_read(i);
+        if (r < 0)
+                causes_unload();
+        return r;
 }
 
 const Cause *cause_at(size_t index)

@@ -16,28 +16,38 @@ typedef struct CauseText {
         char *without; /* instead, when a place cannot be filled; NULL: nothing */
 } CauseText;
 
+/* What a cause says in one language; what is not translated is NULL or empty, and said in English. */
+typedef struct CauseWords {
+        char *title;
+        CauseText explanation;
+        CauseText *remedies; /* in order */
+        size_t n_remedies;
+} CauseWords;
+
+enum { CAUSE_LANGUAGES = 2 }; /* English first */
+
 typedef struct Cause {
-        char *code, *title, *explanation; /* the explanation without evidence */
-        char **remedies;                  /* in order, without evidence */
+        char *code;
         CauseClass class;
         CauseSeverity severity;
         CauseWho who;
-        CauseText explained;
-        CauseText *steps; /* the remedies */
-        size_t n_steps;
+        char **pages; /* of the provider where it is mended: "settings", "app-password", the likeliest first; NULL none */
+        CauseWords words[CAUSE_LANGUAGES];
 } Cause;
 
-/* Parses the catalogue. Once, before the others. Returns 0, -ENOMEM, -EBADMSG (a bug of the build). */
+/* Parses the catalogue and its translations. Once, before the others. Returns 0, -ENOMEM, -EBADMSG (a bug of the build). */
 int causes_load(void);
 void causes_unload(void);
 /* NULL when the code is unknown. Valid until causes_unload(). */
 const Cause *cause_find(const char *code);
 /* The @index-th in order of code; NULL behind the last. */
 const Cause *cause_at(size_t index);
+/* @locale as of LC_MESSAGES ("de_AT.UTF-8") or a list of them ("de:en"); NULL and all that is not translated is English. */
+const char *cause_title(const Cause *cause, const char *locale);
 /* The remedies with their places filled from @evidence (NULL: none): texts, numbers, lists joined by commas; not-before and not-after as
  * dates. *@ret is NULL when none is left. Returns 0, -ENOMEM. */
-int cause_remedies(const Cause *cause, const Dict *evidence, char ***ret);
-int cause_explanation(const Cause *cause, const Dict *evidence, char **ret);
+int cause_remedies(const Cause *cause, const char *locale, const Dict *evidence, char ***ret);
+int cause_explanation(const Cause *cause, const char *locale, const Dict *evidence, char **ret);
 const char *cause_class_name(CauseClass class);
 const char *cause_severity_name(CauseSeverity severity);
 /* "user", "provider", "administrator", "nobody", "us". */

@@ -1,33 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See explain.h. */
 #include "probe/explain.h"
-#include "base/text.h"
 #include "dbus/names.h"
-#include "probe/cause.h"
+#include "probe/describe.h"
 #include "probe/reply.h"
 
-const char *const explain_keys[] = { KEY_PROTOCOL, KEY_PHASE,     KEY_PROVIDER,
-                                     KEY_HOST,     KEY_SUCCEEDED, NULL };
+const char *const explain_keys[] = { KEY_PROTOCOL,  KEY_PHASE,  KEY_PROVIDER, KEY_HOST,
+                                     KEY_SUCCEEDED, KEY_LOCALE, NULL };
 
-/* What the catalogue knows. */
-static int describe(Dict *to, const Cause *cause, const Dict *evidence)
+/* Whose server it was: as told, by its name, or because a rule of the provider's own has decided. */
+static const Provider *provider_of(const Providers *providers, const ReplyQuestion *question,
+                                   const ReplyVerdict *verdict)
 {
-        _cleanup_free_ char *explanation = NULL;
-        _cleanup_list_ char **remedies = NULL;
-        int r;
+        const Provider *provider = NULL;
 
-        if ((r = dict_set_text(to, KEY_CLASS, cause_class_name(cause->class))) < 0 ||
-            (r = dict_set_text(to, KEY_SEVERITY, cause_severity_name(cause->severity))) < 0 ||
-            (r = dict_set_text(to, KEY_WHO, cause_who_name(cause->who))) < 0 ||
-            (r = dict_set_text(to, KEY_TITLE, cause->title)) < 0 ||
-            (r = cause_explanation(cause, evidence, &explanation)) < 0 ||
-            (r = dict_set_text(to, KEY_EXPLANATION, explanation)) < 0 ||
-            (r = cause_remedies(cause, evidence, &remedies)) < 0)
-                return r;
-        return dict_set_list(to, KEY_REMEDIES, remedies);
+        if (providers && question->provider)
+                provider = provider_by_label(providers, question->provider);
+        if (providers && !provider && question->host)
+                provider = provider_by_host(providers, question->host);
+        if (providers && !provider && verdict->provider)
+                provider = provider_by_label(providers, verdict->provider);
+        return provider;
 }
 
-int explain(const char *const *lines, size_t n, const Dict *context, Dict **ret)
+int explain(const char *const *lines, size_t n, const Dict *context, const Providers *providers,
+            Dict **ret)
 {
         _cleanup_(dict_freep) Dict *dict = dict_new();
         const Dict none = {};
@@ -51,7 +48,9 @@ int explain(const char *const *lines, size_t n, const Dict *context, Dict **ret)
         if (r == 0)
                 r = dict_set_text(dict, KEY_PROVIDER, verdict.provider);
         if (r == 0)
-                r = cause ? describe(dict, cause, given) : dict_set_text(dict, KEY_CLASS, "");
+                r = cause ? cause_describe(cause, dict_text(given, KEY_LOCALE), given,
+                                           provider_of(providers, &question, &verdict), dict)
+                          : dict_set_text(dict, KEY_CLASS, "");
         if (r == 0)
                 *ret = TAKE(dict);
         return r;

@@ -3,13 +3,15 @@
 #pragma once
 
 #include "base/dict.h"
+#include "probe/provider.h"
 
 enum { EXPLAIN_LINES = 64 }; /* more are not looked at */
 
 /* The keys that @context may have, all of them texts; NULL behind the last. */
 extern const char *const explain_keys[];
 
-/* @n lines, at most EXPLAIN_LINES of them and 8 KiB, from the first on. @context: protocol, phase, provider, host, succeeded; NULL is none.
- * *@ret gets cause, class, severity, who, confidence, title, explanation, remedies and, if a provider's own rule decided, provider. An empty
- * cause means that nothing is wrong or nothing is known. Needs causes_load(). Returns 0, -ENOMEM. */
-int explain(const char *const *lines, size_t n, const Dict *context, Dict **ret);
+/* @n lines, at most EXPLAIN_LINES of them and 8 KiB, from the first on. @context: protocol, phase, provider, host, succeeded, locale; NULL is
+ * none. @providers, whose pages become links, may be NULL. *@ret gets what cause_describe() says, confidence, and, if a provider's own rule
+ * decided, provider. An empty cause means that nothing is wrong or nothing is known. Needs causes_load(). Returns 0, -ENOMEM. */
+int explain(const char *const *lines, size_t n, const Dict *context, const Providers *providers,
+            Dict **ret);

@@ -398,14 +398,6 @@ static bool provider_has_host(const Provider *p, const char *host)
         return found;
 }
 
-const Provider *provider_by_host(const Providers *providers, const char *host)
-{
-        for (size_t i = 0; host && i < providers->n; i++)
-                if (provider_has_host(&providers->list[i], host))
-                        return &providers->list[i];
-        return NULL;
-}
-
 const Provider *provider_at(const Providers *providers, size_t index)
 {
         return index < providers->n ? &providers->list[index] : NULL;
@@ -416,6 +408,19 @@ const Provider *provider_by_domain(const Providers *providers, const char *domai
         for (size_t i = 0; i < providers->n; i++)
                 if (list_contains_nocase(providers->list[i].domains, domain))
                         return &providers->list[i];
+        return NULL;
+}
+
+const Provider *provider_by_host(const Providers *providers, const char *host)
+{
+        const Provider *provider;
+
+        for (size_t i = 0; host && i < providers->n; i++)
+                if (provider_has_host(&providers->list[i], host))
+                        return &providers->list[i];
+        for (; host && strchr(host, '.'); host = strchr(host, '.') + 1)
+                if ((provider = provider_by_domain(providers, host)))
+                        return provider;
         return NULL;
 }
 

@@ -61,7 +61,7 @@ const Provider *provider_by_domain(const Providers *providers, const char *domai
 const Provider *provider_by_mx(const Providers *providers, const char *host);
 /* By id, alias or domain: the labels that replies and reports use. */
 const Provider *provider_by_label(const Providers *providers, const char *label);
-/* By the name of one of its mail servers. */
+/* By the name of one of its servers, or of any host below one of its domains. */
 const Provider *provider_by_host(const Providers *providers, const char *host);
 const Provider *provider_at(const Providers *providers, size_t index);
 /* The service that filters the mail of domains whose exchanger is @host; its name, or NULL. */

@@ -55,6 +55,42 @@ def test_place_and_provider_count(root):
     assert explain(root, '* OK Dovecot ready.', protocol='smtp', phase='greeting')['cause'] == 'net.wrong-service'
 
 
+def describe(connection, cause, **options_):
+    return connection.manager('DescribeCause', 'sa{sv}', cause, options(options_))
+
+
+def test_links_and_places(root):
+    """What is known of the case goes into the texts, and the provider's own pages are linked; a server's words are not."""
+    told = describe(root, 'auth.app-password-required', provider='gmail')
+    assert told['links'][0] == 'https://myaccount.google.com/apppasswords' and told['links'][0] in told['remedies'][0]
+    evidence = options({'host': 'pop.gmail.com', 'port': 995, 'user': 'eve', 'reply': 'see https://evil.example/'})
+    told = describe(root, 'access.pop-disabled', evidence=evidence)
+    assert told['links'] and 'google.com' in told['links'][0] and 'evil' not in str(told)
+    told = describe(root, 'net.refused', evidence=evidence, provider='gmail')
+    assert 'pop.gmail.com' in told['explanation'] and '995' in told['explanation'] and told['links'] == []
+    told = explain(root, '-ERR [SYS/PERM] Your account is not enabled for POP access', phase='stat', host='pop.gmail.com')
+    assert told['links'] and told['links'][0] in told['remedies'][0]
+    for bad in ({'evidence': 'x'}, {'provider': 7}, {'colour': 'red'}):
+        with pytest.raises(BusError) as refused:
+            describe(root, 'net.refused', **bad)
+        assert next(iter(bad)) in refused.value.message
+
+
+def test_languages(root):
+    assert describe(root, 'mailbox.over-quota', locale='de_DE.UTF-8')['title'] == 'Das Postfach ist voll'
+    assert describe(root, 'mailbox.over-quota', locale='xx:de')['title'] == 'Das Postfach ist voll'
+    assert describe(root, 'mailbox.over-quota', locale='fr_FR')['title'] == 'The mailbox is full'
+    assert explain(root, '-ERR maildrop already locked', phase='login', locale='de')['title'] == 'Das Postfach wird gerade benutzt'
+
+
+def test_client_speaks_the_users_language(bus):
+    done = subprocess.run(bus.command([bus.binary('cli', 'waypost'), 'explain', '--phase=stat', '--provider=gmail',
+                                       '-ERR Your account is not enabled for POP access'], NOBODY),
+                          capture_output=True, timeout=120, env={**bus.environment(), **SANITIZERS, 'LANG': 'de_DE.UTF-8', 'LC_CTYPE': 'C.UTF-8'})
+    out = done.stdout.decode()
+    assert 'Das Abholen per POP ist für dieses Postfach abgeschaltet' in out and 'https://' in out, done
+
+
 def test_nothing_known(root):
     assert explain(root, '+OK Logged in.')['cause'] == ''
     assert explain(root)['cause'] == ''

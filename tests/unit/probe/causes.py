@@ -34,7 +34,7 @@ def texts(value):
 
 catalogue = json.loads((root / 'data/causes.json').read_text())
 for code, cause in catalogue.items():
-    if set(cause) != {'class', 'severity', 'who', 'title', 'explanation', 'remedies'}:
+    if set(cause) - {'pages'} != {'class', 'severity', 'who', 'title', 'explanation', 'remedies'}:
         wrong(f'{code}: keys {sorted(cause)}')
         continue
     if cause['class'] not in CLASSES or cause['severity'] not in SEVERITIES or cause['who'] not in WHO:
@@ -49,6 +49,43 @@ for code, cause in catalogue.items():
                 wrong(f'{code}: no sentence: {one!r}')
         if len(texts(text)) == 2 and ('{' in text[1] or '{' not in text[0]):
             wrong(f'{code}: places {text!r}')
+
+    if set(cause.get('pages', [])) - {'settings', 'app-password'}:
+        wrong(f'{code}: pages {cause["pages"]}')
+
+
+def places_of(value):
+    return set(re.findall(r'\{([a-z0-9-]+)\}', json.dumps(value)))
+
+
+def check_translation(code, words):
+    """What is translated says as much as the English does: as many remedies, with the same places."""
+    english = catalogue.get(code)
+    if not english or set(words) - {'title', 'explanation', 'remedies'}:
+        wrong(f'{code}: {sorted(words)} is not what a translation has')
+        return
+    if 'title' in words and (words['title'].endswith('.') or JARGON.search(words['title'])):
+        wrong(f'{code}: title {words["title"]!r}')
+    if len(words.get('remedies', english['remedies'])) != len(english['remedies']):
+        wrong(f'{code}: not as many remedies as in English')
+    for text, was in [(words.get('explanation', english['explanation']), english['explanation']),
+                      *zip(words.get('remedies', english['remedies']), english['remedies'])]:
+        if len(texts(text)) != len(texts(was)) or places_of(texts(text)[0]) != places_of(texts(was)[0]):
+            wrong(f'{code}: not the same places: {text!r}')
+        for one in texts(text):
+            if not re.match(r'[A-ZÄÖÜ].*[.?]$', one):
+                wrong(f'{code}: no sentence: {one!r}')
+
+
+languages = sorted(root.glob('data/causes.*.json'))
+for path in languages:
+    translation = json.loads(path.read_text())
+    for code, words in translation.items():
+        check_translation(code, words)
+    if len(translation) < 0.95 * len(catalogue):   # a new cause is told in English until somebody translates it
+        wrong(f'{path.name}: lacks {sorted(set(catalogue) - set(translation))}')
+if not languages:
+    wrong('no translation')
 
 keys = set(re.findall(r'#define KEY_\w+(?: \\\n *| )"([a-z0-9-]+)"', (root / 'dbus/names.h').read_text()))
 places = set(re.findall(r'\{([a-z0-9-]+)\}', json.dumps(catalogue)))

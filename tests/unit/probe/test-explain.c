@@ -19,7 +19,7 @@ static void test_answer(void **state)
 
         assert_int_equal(dict_set_text(context, "protocol", "smtp"), 0);
         assert_int_equal(dict_set_text(context, "phase", "auth"), 0);
-        assert_int_equal(explain(lines, 2, context, &answer), 0);
+        assert_int_equal(explain(lines, 2, context, NULL, &answer), 0);
         assert_string_equal(dict_text(answer, "cause"), "auth.bad-credentials");
         assert_string_equal(dict_text(answer, "class"), "user-action");
         assert_string_equal(dict_text(answer, "severity"), "block");
@@ -34,7 +34,7 @@ static void test_nothing(void **state)
 {
         _cleanup_(dict_freep) Dict *answer = NULL;
 
-        assert_int_equal(explain(NULL, 0, NULL, &answer), 0);
+        assert_int_equal(explain(NULL, 0, NULL, NULL, &answer), 0);
         assert_string_equal(dict_text(answer, "cause"), "");
         assert_string_equal(dict_text(answer, "class"), "");
         assert_string_equal(dict_text(answer, "confidence"), "low");
@@ -48,12 +48,12 @@ static void test_much(void **state)
 
         for (size_t i = 0; i < ELEMENTS(lines); i++)
                 lines[i] = "-ERR [IN-USE] locked";
-        assert_int_equal(explain(lines, ELEMENTS(lines), NULL, &answer), 0);
+        assert_int_equal(explain(lines, ELEMENTS(lines), NULL, NULL, &answer), 0);
         assert_string_equal(dict_text(answer, "cause"), "mailbox.locked");
         memset(line, 'z', sizeof(line) - 1);
         memcpy(line, "-ERR [IN-USE] ", 14);
         lines[0] = line;
-        assert_int_equal(explain(lines, 1, NULL, &long_one), 0);
+        assert_int_equal(explain(lines, 1, NULL, NULL, &long_one), 0);
         assert_string_equal(dict_text(long_one, "cause"), "mailbox.locked");
 }
 
