@@ -16,18 +16,18 @@ enum {
         LIMIT_REDIRECTS = 3,
         LIMIT_DEPTH = 16, /* of XML and JSON */
         LIMIT_XML_ELEMENTS = 2000,
-        LIMIT_SERVERS = 32,      /* servers taken from one autoconfig document */
-        LIMIT_TOKEN = 16 * 1024, /* octets of an access token */
-        LIMIT_UIDL = 70,         /* RFC 1939 section 7 */
-        LIMIT_LIST = 2000000,    /* entries of LIST or UIDL, streamed */
+        LIMIT_SERVERS = 32,          /* servers taken from one autoconfig document */
+        LIMIT_TOKEN = 16 * 1024,     /* octets of an access token */
+        LIMIT_UIDL = 70,             /* RFC 1939 section 7 */
+        LIMIT_LIST = 2000000,        /* entries of LIST or UIDL, streamed */
         LIMIT_RESPONSE = 256 * 1024, /* octets of one IMAP response, message content not counted */
-        LIMIT_UNTAGGED = 20000,  /* IMAP responses nobody asked for, before the one that was */
-        LIMIT_FOLDERS = 1000,    /* folders of an account that are looked at */
-        LIMIT_FOLDER = 500,      /* octets of a folder's name */
-        LIMIT_ADDRESSES = 16,    /* addresses of one host that are tried */
-        LIMIT_DNS_RECORDS = 64,  /* records kept of one answer */
-        LIMIT_CERT_NAMES = 64,   /* subject alternative names kept */
-        LIMIT_CHAIN = 16,        /* certificates of a chain that are looked at */
+        LIMIT_UNTAGGED = 20000,      /* IMAP responses nobody asked for, before the one that was */
+        LIMIT_FOLDERS = 1000,        /* folders of an account that are looked at */
+        LIMIT_FOLDER = 500,          /* octets of a folder's name */
+        LIMIT_ADDRESSES = 16,        /* addresses of one host that are tried */
+        LIMIT_DNS_RECORDS = 64,      /* records kept of one answer */
+        LIMIT_CERT_NAMES = 64,       /* subject alternative names kept */
+        LIMIT_CHAIN = 16,            /* certificates of a chain that are looked at */
         LIMIT_CANDIDATES = 32,
         /* our own dialogues */
         LIMIT_DIALOGUES = 256,
@@ -42,6 +42,7 @@ enum {
         LIMIT_DICTIONARY = 64, /* entries of an a{sv} */
         LIMIT_ACCOUNTS_PER_UID = 16,
         LIMIT_SETUPS_PER_UID = 4,
+        LIMIT_SETUPS_KEPT = 32, /* ended ones that stay readable for a while, of one uid */
         LIMIT_WATCHERS_PER_UID = 32,
         LIMIT_WAITS_PER_UID = 64,       /* pending Wait() calls; other calls under way */
         LIMIT_POLKIT_PER_UID = 8,       /* questions to polkit */

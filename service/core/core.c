@@ -183,6 +183,26 @@ void core_wake_janitor(Core *core)
         fiber_queue_wake_all(&core->janitor_queue);
 }
 
+/* Each caller who vanishes leaves an ended setup: without a bound they would be as many as he has connections to spend. */
+void core_setup_ended(Core *core, uid_t uid)
+{
+        uint64_t n = 0;
+        Setup *oldest = NULL;
+
+        for (size_t i = 0; i < core->n_setups; i++) {
+                Setup *setup = core->setups[i];
+
+                if (setup_uid(setup) != uid || !setup_ended(setup))
+                        continue;
+                n++;
+                if (!oldest || setup_ended(setup) < setup_ended(oldest))
+                        oldest = setup;
+        }
+        if (n > MAX((uint64_t) LIMIT_SETUPS_KEPT, 2 * core->config->setups_per_uid))
+                setup_drop(oldest);
+        core_wake_janitor(core);
+}
+
 static uint64_t janitor_sweep(Core *core)
 {
         uint64_t due = USEC_INFINITY;

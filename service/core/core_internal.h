@@ -55,6 +55,8 @@ Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
 void core_wake_janitor(Core *core);
 /* Octets that @uid may still store. */
 uint64_t core_quota(Core *core, uid_t uid);
+/* A setup of @uid has ended: of many ended ones the oldest goes before its time. */
+void core_setup_ended(Core *core, uid_t uid);
 /* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Not
  * counted: root, and whoever runs the service for himself. Returns 1 when it may go on, 0 when there were too many in this minute, -ENOMEM. */
 int core_search_allowed(Core *core, uid_t uid);
@@ -74,6 +76,9 @@ Setup *setup_free(Setup *setup);
 DEFINE_CLEANUP(Setup, setup_free);
 /* When it must be ended or freed: clock_now() units. */
 uint64_t setup_due(const Setup *setup);
+/* When it ended, 0: it has not; and that its time as an ended one is over. */
+uint64_t setup_ended(const Setup *setup);
+void setup_drop(Setup *setup);
 /* Ends (cancels) or frees it when its time is over. Returns true when it was freed. */
 bool setup_expire(Setup *setup);
 

@@ -60,7 +60,7 @@ void setup_set_state(Setup *setup, SetupState state)
         setup->state = state;
         if (state_final(state)) {
                 setup->ended_usec = clock_now();
-                core_wake_janitor(setup->core);
+                core_setup_ended(setup->core, setup->uid);
         }
         log_write(LOG_INFO, (LogField[]){ { "WAYPOST_SETUP", setup->id }, {} },
                   "setup of %s is %s%s%s", setup->address_text, setup_state_name(state),
@@ -316,7 +316,6 @@ Setup *setup_free(Setup *setup)
         transcript_unref(setup->transcript);
         account_record_deinit(&setup->record);
         mail_address_free(setup->address);
-        free(setup->user_name);
         free(setup->creator);
         free(setup->address_text);
         explicit_bzero(setup->token, sizeof(setup->token));
@@ -526,8 +525,20 @@ int setup_start_password(Setup **ret, Account *account, const char *side, Secret
         return r != 0 ? r : setup_launch(&setup, ret);
 }
 
+uint64_t setup_ended(const Setup *setup)
+{
+        return setup->dropped ? 0 : setup->ended_usec;
+}
+
+void setup_drop(Setup *setup)
+{
+        setup->dropped = true;
+}
+
 uint64_t setup_due(const Setup *setup)
 {
+        if (setup->dropped)
+                return 0;
         return setup->ended_usec ? setup->ended_usec + LIMIT_SETUP_KEPT_USEC
                                  : setup->touched_usec + LIMIT_SETUP_IDLE_USEC;
 }

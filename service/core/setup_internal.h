@@ -60,7 +60,8 @@ struct Setup {
         Core *core;
         char id[ID_SIZE];
         uid_t uid;
-        char *user_name, *creator;
+        bool dropped; /* need not stay readable any longer */
+        char *creator;
         char *address_text;
         MailAddress *address; /* NULL for a probe */
         SetupKind kind;
