@@ -14,8 +14,7 @@ import pytest
 from gi.repository import Gio, GLib
 
 from wplab.bus import Bus, NAME
-from wplab.client import (ACCOUNT, MANAGER, OBJECT_MANAGER, PROPERTIES, ROOT, SETUP, Account, BusError, Connection, Peer, Setup,
-                          options)
+from wplab.client import (ACCOUNT, MANAGER, OBJECT_MANAGER, PROPERTIES, ROOT, SETUP, Account, BusError, Connection, Peer)
 from wplab.run import CLEAN_ENV, until
 
 DAEMON, BIN, NOBODY = 1, 2, 65534
