@@ -333,7 +333,10 @@ static int fetch_prepare(Fetch *f)
 int fetch_run(void *arg)
 {
         Account *a = arg;
-        Fetch f = { .account = a, .core = a->core, .protocol = &fetch_pop3 };
+        Fetch f = { .account = a,
+                    .core = a->core,
+                    .protocol = a->record.incoming.protocol == PROTOCOL_IMAP ? &fetch_imap
+                                                                             : &fetch_pop3 };
         int r;
 
         r = fetch_prepare(&f);

@@ -44,7 +44,7 @@ typedef struct FetchProtocol {
         void (*deinit)(Fetch *f); /* what the state holds; may be NULL */
 } FetchProtocol;
 
-extern const FetchProtocol fetch_pop3;
+extern const FetchProtocol fetch_pop3, fetch_imap;
 
 struct Fetch {
         Account *account;
