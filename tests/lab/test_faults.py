@@ -151,7 +151,6 @@ for kind, first in (('ssh', 'SSH-2.0'), ('imap-greeting', r'\* OK'), ('pop-greet
     outgoing(f'{kind}-in-tls-out', 'service', 'net.wrong-service', odd(f'other-{kind}-tls'), {'first-bytes': first})
     outgoing(f'{kind}-plain-out', 'tls', 'net.wrong-service', odd(f'other-{kind}'), {'first-bytes': first})
 incoming('http-plain', 'tls', 'net.wrong-service', odd('other-http'), {'first-bytes': 'HTTP/1'})
-incoming('imap-at-993', 'service', 'net.wrong-service', host('imap', 993), {'first-bytes': r'\* OK'})
 incoming('smtp-at-465', 'service', 'net.wrong-service', host('smtp', 465), {'first-bytes': '220 '})
 outgoing('pop-at-995', 'service', 'net.wrong-service', host('pop', 995), {'first-bytes': r'\+OK'})
 
