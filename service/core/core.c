@@ -262,6 +262,10 @@ static int core_open(Core *core)
         if (r < 0)
                 return log_fault(r, "opening the vault in %s", core->config->state_directory);
         r = store_open(&core->store, core->config->state_directory);
+        if (r == -EEXIST) {
+                log_error("another waypostd works in %s", core->config->state_directory);
+                return r;
+        }
         if (r < 0)
                 return log_fault(r, "opening the database in %s", core->config->state_directory);
         r = tls_new(&core->tls, core->config->ca_file);
