@@ -109,3 +109,40 @@ def read_mailbox(lab, user, password):
     """[Message] of a mailbox of the lab. Reads all, deletes nothing."""
     with Reader.of_lab(lab, user, password) as reader:
         return list(reader.messages())
+
+
+class ImapReader:
+    """The same by IMAP: literals as they are announced, CRLF to LF."""
+
+    def __init__(self, sock, user, password):
+        self.reader, self.sock = sock.makefile('rb'), sock
+        self.reader.readline()
+        self.command(f'LOGIN "{user}" "{password}"')
+
+    @classmethod
+    def of_lab(cls, lab, user, password, host='imap.example.test'):
+        sock = lab.connect(host, 993, timeout=60)
+        return cls(lab.pki.client_context().wrap_socket(sock, server_hostname=host), user, password)
+
+    def command(self, text):
+        """What was answered: [(line, literal or None)]."""
+        self.sock.sendall(f'r {text}\r\n'.encode())
+        answers = []
+        while True:
+            line = self.reader.readline()
+            if not line:
+                raise ReaderError('the server hung up')
+            size = re.search(rb'\{(\d+)\}\r\n$', line)
+            answers.append((line, self.reader.read(int(size.group(1))) if size else None))
+            if line.startswith(b'r '):
+                if not line.startswith(b'r OK'):
+                    raise ReaderError(line.decode('latin-1'))
+                return answers
+
+
+def read_imap(lab, user, password, folder='INBOX'):
+    """Every message of @folder: the octets of its BODY[]."""
+    reader = ImapReader.of_lab(lab, user, password)
+    with reader.sock:
+        reader.command(f'EXAMINE "{folder}"')
+        return [octets.replace(b'\r\n', b'\n') for _, octets in reader.command('FETCH 1:* (BODY.PEEK[])') if octets is not None]

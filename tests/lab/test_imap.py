@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""IMAP: the same promises for the other protocol. Setting up and fetching against Dovecot, octet by octet; everything that may go wrong
+with its cause; servers that change under our hands; new mail that is told of."""
+import collections
+import concurrent.futures
+import hashlib
+import os
+import re
+import shutil
+import threading
+import time
+
+import pytest
+
+from wplab import mailbox
+from wplab.bus import Bus
+from wplab.client import Connection, endpoint, options
+from wplab.imapbox import CAPA, Imapbox
+from wplab.lab import NET4, ODD
+from wplab.reader import read_imap, read_mailbox
+
+HOST = 'odd.example.test'
+REAL = endpoint('imap.example.test', 993, protocol='imap')
+SMTP = endpoint('smtp.example.test', 465)
+QUIET = {'fetch': {'interval': '30d', 'interval-minimum': '1s', 'message-maximum': '30M'}}
+
+
+def mail(n, body=None, subject='the same for all'):
+    return (f'From: a@example.test\nSubject: {subject}\nMessage-ID: <same@example.test>\n\n'
+            + (body or f'This is number {n}.\n.\n..two dots\n')).encode()
+
+
+def counted(datas):
+    return collections.Counter(hashlib.sha256(d).hexdigest() for d in datas)
+
+
+def found(account):
+    datas, place = [], account['Location']
+    for folder in ('new', 'cur'):
+        for name in os.listdir(os.path.join(place, folder)):
+            with open(os.path.join(place, folder, name), 'rb') as f:
+                datas.append(f.read())
+    assert os.listdir(os.path.join(place, 'tmp')) == []
+    return counted(datas)
+
+
+@pytest.fixture
+def bus(lab, build):
+    with Bus(build, lab=lab, config=QUIET) as started:
+        yield started
+
+
+@pytest.fixture
+def client(bus):
+    with Connection(bus) as c:
+        yield c
+
+
+def onboard(c, address, password, incoming=REAL, **more):
+    setup = c.start_setup(address, receive_only=True, incoming=incoming, **more)
+    setup.wait_need('password')
+    setup.set_password(password)
+    assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
+    account = setup.commit()
+    c.wait(lambda: account.history(1) and not account['Run'], what='the end of the first fetch')
+    return account
+
+
+# -- against Dovecot
+
+@pytest.mark.parametrize('incoming', [REAL, endpoint('imap.example.test', 143, 'starttls', protocol='imap'),
+                                      endpoint('imap.example.test', 993), endpoint('imap.example.test', 143, 'starttls')],
+                         ids=['tls', 'starttls', 'port-993', 'port-143'])
+def test_whole(lab, bus, client, incoming):
+    """Every step passes with its proof, and the verification mail is found again."""
+    setup = client.start_setup('frank@example.test', incoming=incoming, outgoing=SMTP)
+    setup.wait_need('password')
+    setup.set_password('frankpw')
+    assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
+    steps = setup.steps
+    assert steps['incoming.service'].evidence['protocol'] == 'imap'
+    assert 'IMAP4rev1' in steps['incoming.service'].evidence['capabilities']
+    assert steps['incoming.login'].status == 'passed'
+    seen = steps['incoming.mailbox'].evidence
+    assert seen['push'] and seen['can-delete'] and 'INBOX' in seen['folders'], seen
+    account = setup.commit()
+    assert setup.wait_state('succeeded', 'failed') == 'succeeded', setup.all()
+    assert account['Protocol'] == 'imap' and account['CanSend']
+
+
+def test_every_message(lab, bus, client):
+    """Messages that hurt, as an independent reader has them; and never again. Nothing is marked as read."""
+    user = 'big@example.test'
+    shutil.rmtree(lab.maildir(user), ignore_errors=True)
+    mailbox.fill(lab.maildir(user), mailbox.messages(520))
+    account = onboard(client, user, 'bigpw')
+    there = read_imap(lab, user, 'bigpw')
+    assert len(there) == 520
+    assert found(account) == counted(there)
+    run = account.history(1)[0]
+    assert (run['listed'], run['new'], run['delivered'], run['skipped'], run['cause']) == (520, 520, 520, 0, ''), run
+    again = account.fetch()
+    assert (again['listed'], again['new'], again['delivered'], again['cause']) == (520, 0, 0, ''), again
+    bus.stop_service()
+    assert account.fetch()['new'] == 0
+    lab.deliver(user, b'Subject: one more\r\n\r\nhello\r\n')
+    last = account.fetch()
+    assert (last['listed'], last['new'], last['delivered']) == (521, 1, 1), last
+    flags = {n.partition(':2,')[2] for n in os.listdir(os.path.join(lab.maildir(user), 'cur'))}
+    assert not any('S' in f for f in flags)
+
+
+def test_delete(lab, bus, client):
+    """With keep none exactly what was delivered goes."""
+    user = 'eve@example.test'
+    shutil.rmtree(lab.maildir(user), ignore_errors=True)
+    mailbox.fill(lab.maildir(user), [(f'{n}.x', mail(n)) for n in range(40)])
+    account = onboard(client, user, 'evepw')
+    assert found(account).total() == 40
+    account.call('Configure', 'a{sv}', options({'keep': 'none'}))
+    lab.deliver(user, b'Subject: one more\r\n\r\nhello\r\n')
+    run = account.fetch()
+    assert (run['delivered'], run['deleted'], run['cause']) == (1, 41, ''), run
+    assert read_mailbox(lab, user, 'evepw') == []
+    assert found(account).total() == 41
+
+
+# -- against a mailbox in this process
+
+class Site:
+    def __init__(self, lab, c, keep='server', datas=(), **more):
+        self.c = c
+        self.box = Imapbox(lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'), **more)
+        self.box.fill(datas)
+        self.account = onboard(c, 'alice@example.test', 'oddpw', incoming=endpoint(HOST, self.box.port, protocol='imap'))
+        if keep != 'server':
+            self.account.call('Configure', 'a{sv}', options({'keep': keep}))
+
+    def fetch(self, **more):
+        return self.account.fetch(**more)
+
+    def found(self):
+        return found(self.account)
+
+
+@pytest.fixture
+def make(lab, bus, client):
+    made = []
+
+    def site(**more):
+        made.append(Site(lab, client, **more))
+        return made[-1]
+    yield site
+    for one in made:
+        one.box.close()
+
+
+def numbers(run):
+    return tuple(run[k] for k in ('listed', 'new', 'delivered', 'duplicates', 'deleted', 'skipped')), run['cause']
+
+
+def test_uidvalidity(make):
+    """All names change: what was there is recognised, what is new comes, and two mails that are the same stay two."""
+    datas = [mail(n) for n in range(5)] + [mail(1)]
+    site = make(datas=datas)
+    assert site.found() == counted(datas)
+    site.box.inbox.rename_all(2000)
+    assert numbers(site.fetch()) == ((6, 6, 0, 6, 0, 0), '')
+    assert 'fetch.uid-reset' in site.account['Warnings']
+    site.box.inbox.rename_all(3000)
+    site.box.fill([mail(7), mail(1)])
+    assert numbers(site.fetch()) == ((8, 8, 2, 6, 0, 0), '')
+    assert site.found() == counted([*datas, mail(7), mail(1)])
+    assert numbers(site.fetch())[0][1] == 0
+
+
+@pytest.mark.parametrize('how', ['no-validity', 'not-sticky'])
+def test_uids_that_do_not_last(make, how):
+    """Every run reads everything, and nothing comes twice."""
+    datas = [mail(n) for n in range(4)]
+    site = make()
+    if how == 'no-validity':
+        site.box.inbox.validity = 0
+    else:
+        site.box.odd.append(('^(SELECT|EXAMINE)', lambda box, session, tag, line: session.say(b'* NO [UIDNOTSTICKY] x\r\n* OK [UIDNOTSTICKY] x\r\n') or True))
+    site.box.fill(datas)
+    assert numbers(site.fetch())[0][2] == 4
+    assert numbers(site.fetch())[0][2:4] == (0, 4)
+    assert site.found() == counted(datas)
+
+
+def test_what_is_asked(make):
+    """A run in which nothing is new asks for nothing but the mailbox; a new message costs one list and one FETCH."""
+    site = make(datas=[mail(n) for n in range(10)])
+    del site.box.commands[:]
+    assert numbers(site.fetch())[0] == (10, 0, 0, 0, 0, 0)
+    asked = [c.split()[0] for c in site.box.commands]
+    assert asked == ['AUTHENTICATE', 'ID', 'EXAMINE', 'LOGOUT'], asked
+    site.box.fill([mail(11)])
+    del site.box.commands[:]
+    assert numbers(site.fetch())[0] == (11, 1, 1, 0, 0, 0)
+    assert [c for c in site.box.commands if 'FETCH' in c] == ['UID FETCH 11:* (UID)', 'UID FETCH 11 (UID FLAGS BODY.PEEK[])']
+
+
+def test_somebody_else_removes(make):
+    """Messages that go before and while they are read."""
+    site = make(datas=[mail(n) for n in range(10)])
+    del site.box.inbox.messages[2:5]
+    site.box.fill([mail(n) for n in range(20, 30)])
+
+    def remove_while_reading(box, session, tag, line):
+        del box.inbox.messages[-3:]
+        return True
+    site.box.odd.append(('BODY', remove_while_reading))
+    run = site.fetch()
+    assert numbers(run)[0][:3] == (17, 10, 7) and run['gone'] >= 3 and run['cause'] == '', run
+    site.box.odd.clear()
+    assert numbers(site.fetch()) == ((14, 0, 0, 0, 0, 0), '')
+    assert site.found() == counted(mail(n) for n in [*range(10), *range(20, 27)])
+
+
+def test_only_ours_is_deleted(make):
+    """What others have marked stays; without UIDPLUS everything does, and the account says so."""
+    site = make(keep='none', datas=[mail(n) for n in range(5)])
+    site.box.inbox.messages[0].flags.add('\\Deleted')
+    other = site.box.inbox.add(mail(77), ['\\Deleted'])
+    hidden = site.box.odd
+    hidden.append(('^UID FETCH .*UID\\)', lambda box, session, tag, line: True))
+    site.box.capa.remove('UIDPLUS')
+    run = site.fetch()
+    assert run['deleted'] == 0 and run['cause'] == ''
+    assert len(site.box.inbox.messages) == 6
+    assert 'fetch.cannot-delete' in site.account['Warnings']
+    site.box.capa.append('UIDPLUS')
+    late = []
+    # Comes, marked, after the list was made: it is not ours.
+    hidden.append(('^UID STORE', lambda box, session, tag, line: late.append(late or box.inbox.add(mail(88), ['\\Deleted'])) or True))
+    run = site.fetch()
+    assert run['deleted'] == 6
+    assert [m.data for m in site.box.inbox.messages] == [mail(88)]
+    assert other not in site.box.inbox.messages
