@@ -77,6 +77,7 @@ struct Loop {
         const void *main_bottom;
         size_t main_size;
         void *asan_stack;
+        bool alone; /* see loop_alone() */
 };
 
 typedef struct FiberWaiter {
@@ -432,6 +433,11 @@ unsigned loop_n_fibers(Loop *loop)
         return loop->n_fibers;
 }
 
+void loop_alone(Loop *loop)
+{
+        loop->alone = true;
+}
+
 int loop_step(Loop *loop, uint64_t timeout_usec)
 {
         HeapEntry *first;
@@ -440,7 +446,7 @@ int loop_step(Loop *loop, uint64_t timeout_usec)
         if (!clock_virtual())
                 return sd_event_run(loop->event, timeout_usec);
         /* Other threads work in real time: give them a moment before time moves on. */
-        r = sd_event_run(loop->event, USEC_PER_MSEC);
+        r = sd_event_run(loop->event, loop->alone ? 0 : USEC_PER_MSEC);
         if (r != 0)
                 return r;
         first = heap_first(&loop->timers);

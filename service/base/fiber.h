@@ -35,6 +35,8 @@ Loop *loop_current(void);
 /* Runs until sd_event_exit(); returns its code or a negative errno. With the virtual clock, an idle loop moves
  * time to the next timer instead of waiting. */
 int loop_run(Loop *loop);
+/* For tests in virtual time: no other thread works for this loop, so that time need not wait for any. */
+void loop_alone(Loop *loop);
 /* Runs one step; waits at most @timeout_usec. Returns 1 when something happened, 0 when not, negative errno. */
 int loop_step(Loop *loop, uint64_t timeout_usec);
 /* Number of fibers that have not ended, for tests and for the quotas. */

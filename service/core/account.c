@@ -214,6 +214,8 @@ uint64_t account_next_run_usec(const Account *account)
 {
         uint64_t now = clock_now(), real = clock_real();
 
+        if (account->waiting)
+                return real;
         if (!account->due.index)
                 return 0;
         return account->due.due > now ? real + (account->due.due - now) : real;

@@ -166,6 +166,16 @@ size_t core_count_accounts(Core *core, uid_t uid)
         return n;
 }
 
+const char *core_lane_name(Core *core, const char *host)
+{
+        const Provider *provider;
+
+        for (size_t i = 0; (provider = provider_at(core->providers, i)); i++)
+                if (text_equal_nocase(provider->pop3.host, host))
+                        return provider->id;
+        return host;
+}
+
 uint64_t core_quota(Core *core, uid_t uid)
 {
         uint64_t used = 0;

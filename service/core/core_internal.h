@@ -53,6 +53,8 @@ size_t core_count_accounts(Core *core, uid_t uid);
 /* The account that has the same (uid, protocol, host, user), or NULL. */
 Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
 void core_wake_janitor(Core *core);
+/* Who shares connections with whom: the provider's id, or the host itself. Borrowed. */
+const char *core_lane_name(Core *core, const char *host);
 /* Octets that @uid may still store. */
 uint64_t core_quota(Core *core, uid_t uid);
 /* A setup of @uid has ended: of many ended ones the oldest goes before its time. */
@@ -98,7 +100,13 @@ struct Account {
         AccountState state;
         char **warnings;
         HeapEntry due; /* in the scheduler's heap; clock_now() units */
-        uint64_t backoff_usec;
+        /* while it is due and waits for its turn, see core/lane.h */
+        struct Lane *lane;
+        Account *line_next, *line_before;
+        bool waiting;
+        unsigned eager;    /* how often its interval is halved */
+        bool run_arrived;  /* the last run has delivered something */
+        bool known_before; /* and it was not the first one */
         Fiber *fiber; /* the run under way */
         bool run_manual, removing;
         bool disowned;        /* its uid has another login name by now */
@@ -113,6 +121,7 @@ struct Account {
         FiberQueue maildrop_queue;
         Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
         uint64_t last_login_usec; /* clock_now() units, for LOGIN-DELAY */
+        uint64_t broken_usec;     /* when the last dialogue ended without QUIT; 0 it did not */
         /* A fetch that comes across the verification mail tells the setup that looks for it. */
         char verify_token[33]; /* "" none */
         VerificationMatch verify_match;
@@ -154,11 +163,14 @@ void account_load_owner(Account *account);
 int scheduler_new(Scheduler **ret, Core *core);
 /* Cancels all runs. */
 Scheduler *scheduler_free(Scheduler *scheduler);
+DEFINE_CLEANUP(Scheduler, scheduler_free);
 int scheduler_start(Scheduler *scheduler);
 /* Plans the account's next run by its state, interval, back-off and minimum; a paused or stopped one gets none. */
 void scheduler_plan(Scheduler *scheduler, Account *account, uint64_t not_before_usec);
 void scheduler_now(Scheduler *scheduler, Account *account);
 void scheduler_forget(Scheduler *scheduler, Account *account);
+/* There is a network (again, or another one), or there is none. */
+void scheduler_network(Scheduler *scheduler, bool online);
 
 /* --- fetch (fetch.c) --------------------------------------------------------------------------------------- */
 

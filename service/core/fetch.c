@@ -15,6 +15,7 @@
 enum { VERIFY_HEAD = 16384 };
 
 #define RUN_PUBLISH_USEC (250 * USEC_PER_MSEC)
+#define BROKEN_USEC (15 * USEC_PER_SEC)
 
 static void fetch_deinit(Fetch *f)
 {
@@ -223,6 +224,27 @@ int fetch_messages_over(Fetch *f, int r)
 
 /* --- the dialogue -------------------------------------------------------------------------------------------------------- */
 
+/* A dialogue of ours that broke off may hold the mailbox for a moment longer: until the server has noticed. */
+static int fetch_open(Fetch *f, const Secret *secret)
+{
+        Account *a = f->account;
+        uint64_t wait = USEC_PER_SEC / 4;
+        int r;
+
+        for (;;) {
+                finding_clear(&f->finding);
+                r = core_open_and_sign_in(f->core, a->record.uid, &f->session, secret, &f->finding);
+                if (r < 0 || !text_equal(f->finding.cause, "mailbox.locked") || !a->broken_usec ||
+                    clock_now() - a->broken_usec > BROKEN_USEC)
+                        return r;
+                session_close(&f->session);
+                r = fiber_sleep(wait);
+                if (r < 0)
+                        return r;
+                wait *= 2;
+        }
+}
+
 static int fetch_sign_in(Fetch *f)
 {
         Account *a = f->account;
@@ -236,7 +258,7 @@ static int fetch_sign_in(Fetch *f)
                 f->finding.cause = "local.secret-unavailable";
                 return 0;
         }
-        r = core_open_and_sign_in(f->core, a->record.uid, &f->session, secret, &f->finding);
+        r = fetch_open(f, secret);
         if (r < 0)
                 return r;
         if (f->session.logged_in)
@@ -288,7 +310,9 @@ static int fetch_conclude(Fetch *f)
         account_set_cause(a, cause);
         if (!cause)
                 account_set_warnings(a, f->run.notes);
-        a->run_left = !cause && f->run.left > 0;
+        a->run_left = !cause && (f->run.left > 0 || f->windowed);
+        a->run_arrived = f->run.delivered > 0;
+        a->known_before = f->n_known > 0;
         if (r == 0)
                 r = store_run_end(f->core->store, &a->record, &f->run, &rest);
         if (r == -ECANCELED)
@@ -344,6 +368,7 @@ int fetch_run(void *arg)
                 r = fetch_load(&f);
                 if (r == 0)
                         r = fetch_dialogue(&f);
+                a->broken_usec = f.session.logged_in ? clock_now() : 0;
                 session_close(&f.session);
                 if (r < 0 && r != -ECANCELED) {
                         log_fault(r, "fetching %s", a->record.address);

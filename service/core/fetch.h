@@ -64,6 +64,7 @@ struct Fetch {
         FetchKnown **expected; /* not listed any more, by digest */
         size_t n_expected;
         bool mistrusted;
+        bool windowed; /* the server shows a part of the mailbox: the next run follows at once */
         MessageRecord *updated; /* for the run's commit */
         size_t n_updated, n_updated_allocated;
         Delivery *delivery;

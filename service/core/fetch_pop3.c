@@ -11,6 +11,8 @@
 
 /* Between two of them there is a pause of one round trip, in which the run can end. */
 enum { READ_MESSAGES = 1000, READ_BYTES = 64 * 1024 * 1024 };
+/* So many deleted at once may have been a part of more. */
+enum { WINDOW_LEAST = 50 };
 
 typedef struct Pop3Run {
         /* the server's list */
@@ -438,7 +440,12 @@ static int run_note_findings(Fetch *f)
                 r = fetch_note(f, "fetch.uid-reset");
         if (r == 0 && f->run.skipped > 0)
                 r = fetch_note(f, "fetch.message-unreadable");
-        return r == 0 ? fetch_note_absent(f) : r;
+        if (r == 0)
+                r = fetch_note_absent(f);
+        /* What was read is hidden, although nobody deleted it, and other mail has come in its place. */
+        f->windowed = f->run.delivered > 0 && f->n_known_listed == 0 && !run_was_renamed(f) &&
+                      (f->run.gone > 0 || f->run.deleted >= WINDOW_LEAST);
+        return r;
 }
 
 static int run_dialogue(Fetch *f)
