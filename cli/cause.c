@@ -33,6 +33,7 @@ static json_object *options_new(json_object *evidence)
                 KEY_ADDRESS, KEY_DOMAIN, KEY_HINT_URL,  KEY_HOST,       KEY_PORT,
                 KEY_ISSUER,  KEY_NAMES,  KEY_NOT_AFTER, KEY_NOT_BEFORE, KEY_PROVIDER,
                 KEY_SENDER,  KEY_USER,   KEY_SPKI,      KEY_SUGGESTION,
+                KEY_OFFSET,  KEY_PORTAL, KEY_INTERCEPTED, KEY_SUGGESTED_HOST, KEY_ALTERNATIVE,
         };
         json_object *options = json_object_new_object(), *known = json_object_new_object();
 
@@ -90,7 +91,7 @@ Exit cause_exit(json_object *description)
         return EXIT_PERMANENT;
 }
 
-static void print_wrapped(Cli *cli, const char *first, const char *text)
+void cause_print_text(Cli *cli, const char *first, const char *text)
 {
         enum { WIDTH = 76 };
         size_t indent = strlen(first);
@@ -135,12 +136,12 @@ void cause_print(Cli *cli, json_object *description, const char *said)
         if (said)
                 output_result(cli, "  The server said: \"%s\"\n", said);
         if (explanation)
-                print_wrapped(cli, "  ", explanation);
+                cause_print_text(cli, "  ", explanation);
         for (size_t i = 0; i < value_length(remedies); i++) {
                 char number[32];
 
                 snprintf(number, sizeof(number), "  %zu. ", i + 1);
-                print_wrapped(cli, number, value_item(remedies, i));
+                cause_print_text(cli, number, value_item(remedies, i));
         }
         for (size_t i = 0; i < value_length(links); i++)
                 if (!said_before(remedies, value_item(links, i)))

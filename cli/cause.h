@@ -9,6 +9,8 @@
 int cause_describe(Cli *cli, const char *code, json_object *evidence, json_object **ret);
 /* The language that the environment asks for; NULL for none in particular. */
 const char *cause_locale(void);
+/* Text in lines of at most 76 columns; the first begins with @first, the others are indented as far. */
+void cause_print_text(Cli *cli, const char *first, const char *text);
 /* By class; EXIT_PERMANENT for one that the catalogue does not know. */
 Exit cause_exit(json_object *description);
 /* The block under a failed setup or run: title, @said (the server's own words, may be NULL), explanation, numbered remedies. */

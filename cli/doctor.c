@@ -2,16 +2,21 @@
 /* waypost doctor: what works, what does not, why, and what to do. Changes nothing: an account is checked with its own servers
  * and stored password, another address in a dry run, a server alone without an account. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/account.h"
 #include "cli/cause.h"
 #include "cli/output.h"
+#include "cli/picture.h"
 #include "cli/server.h"
 #include "cli/setup.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "cli/warning.h"
 #include "dbus/names.h"
+
+enum { WATCH_MIN = 5, WATCH_MAX = 86400 };
 
 /* A dictionary for StartSetup or Probe from what the options say. */
 static int read_options(Cli *cli, const Arguments *arguments, json_object *to)
@@ -113,9 +118,11 @@ static int choose(Cli *cli, const Arguments *arguments, sd_bus_message **ret, bo
         return path ? call_check(cli, path, ret) : call_start(cli, arguments, what, ret);
 }
 
+/* One look. */
 typedef struct Doctor {
         Setup *setup;
-        json_object *cause;
+        json_object *cause, *warnings;
+        SetupEnd end;
         bool probe;
 } Doctor;
 
@@ -123,6 +130,8 @@ static void doctor_deinit(Doctor *doctor)
 {
         setup_free(doctor->setup);
         json_object_put(doctor->cause);
+        json_object_put(doctor->warnings);
+        *doctor = (Doctor){};
 }
 
 static bool only_password_needed(Setup *setup)
@@ -136,95 +145,262 @@ static bool only_password_needed(Setup *setup)
         return true;
 }
 
-static void print_fine(Cli *cli, const Doctor *doctor)
+static bool is_fine(const Doctor *doctor)
 {
-        output_result(cli, "\n%s%s%s\n", output_result_colour(cli, COLOUR_GREEN),
-                      doctor->probe ? "The server answers as it should; nobody signed in."
-                                    : "All of it works.",
-                      output_result_colour(cli, COLOUR_NONE));
-}
-
-static int conclude_needed(Cli *cli, Doctor *doctor)
-{
-        bool password = only_password_needed(doctor->setup);
-
-        /* A server alone was asked about: what could be seen without a password was seen. */
-        if (password && doctor->probe) {
-                print_fine(cli, doctor);
-                return 0;
-        }
-        if (password)
-                output_result(cli, "\nSo far it works.\n");
-        setup_print_needs(doctor->setup);
-        return EXIT_NEEDED;
-}
-
-static int conclude(Cli *cli, Doctor *doctor, SetupEnd end)
-{
-        int r;
-
-        r = setup_cause(doctor->setup, &doctor->cause);
-        if (r)
-                return r;
-        switch (end) {
+        switch (doctor->end) {
         case SETUP_END_READY:
         case SETUP_END_SUCCEEDED:
-                print_fine(cli, doctor);
-                return 0;
-        case SETUP_END_CANCELLED:
-                output_note(cli, "waypost: The check was cancelled.\n");
-                return EXIT_OURS;
+                return true;
         case SETUP_END_NEEDED:
-                return conclude_needed(cli, doctor);
+                /* A server alone was asked about: what could be seen without a password was seen. */
+                return doctor->probe && only_password_needed(doctor->setup);
+        case SETUP_END_CANCELLED:
+        case SETUP_END_FAILED:
+                return false;
+        }
+        return false;
+}
+
+/* --- exit statuses ------------------------------------------------------------------------------------------------- */
+
+/* By the part of the code before the dot, from 10 on; documented in the manual, so only added to. */
+static int family_exit(const char *code)
+{
+        static const char *const families[] = {
+                "input",  "local",     "dns",      "net",    "tls",          "auth",
+                "access", "limit",     "mailbox",  "server", "smtp",         "oauth",
+                "fetch",  "discovery", "delivery", "policy", "verification",
+        };
+
+        for (size_t i = 0; code && i < ELEMENTS(families); i++) {
+                size_t len = strlen(families[i]);
+
+                if (strncmp(code, families[i], len) == 0 && code[len] == '.')
+                        return 10 + (int) i;
+        }
+        return EXIT_PERMANENT;
+}
+
+static int doctor_exit(Cli *cli, const Arguments *arguments, const Doctor *doctor)
+{
+        const char *by = argument_text(arguments, "exit-by");
+
+        if (is_fine(doctor))
+                return 0;
+        switch (doctor->end) {
+        case SETUP_END_NEEDED:
+                return EXIT_NEEDED;
+        case SETUP_END_READY:
+        case SETUP_END_SUCCEEDED:
+        case SETUP_END_CANCELLED:
+                return EXIT_OURS;
         case SETUP_END_FAILED:
                 break;
         }
-        if (!doctor->cause) {
-                output_note(cli, "waypost: The check failed without a cause.\n");
+        if (!doctor->cause)
                 return EXIT_OURS;
-        }
-        setup_print_cause(doctor->setup, doctor->cause);
-        return cause_exit(doctor->cause);
+        return by && strcmp(by, "family") == 0 ? family_exit(value_text(doctor->cause, KEY_CAUSE))
+                                               : (int) cause_exit(doctor->cause);
 }
 
-static void print_json(Cli *cli, Doctor *doctor)
+/* --- one look ------------------------------------------------------------------------------------------------------ */
+
+static int look(Cli *cli, const Arguments *arguments, const Answers *answers, Doctor *ret)
+{
+        _cleanup_message_ sd_bus_message *m = NULL;
+        json_object *properties;
+        const char *code;
+        int r;
+
+        r = choose(cli, arguments, &m, &ret->probe);
+        if (r)
+                return r;
+        r = setup_start(&ret->setup, cli, m, NULL);
+        if (r)
+                return r;
+        /* The picture has them all; beside JSON they are told as they end. */
+        if (!cli->json)
+                setup_set_silent(ret->setup);
+        r = setup_drive(ret->setup, answers, &ret->end);
+        output_end_line(cli);
+        if (r)
+                return r;
+        properties = setup_properties(ret->setup);
+        ret->warnings = warnings_of_steps(value_list(properties, "steps"));
+        code = value_text(properties, "cause");
+        return code ? cause_describe(
+                              cli, code,
+                              value_object(picture_step_of_cause(properties, code), "evidence"),
+                              &ret->cause)
+                    : 0;
+}
+
+static void print_json(Cli *cli, const Doctor *doctor)
 {
         _cleanup_json_ json_object *object = json_object_new_object();
 
         if (!cli->json || cli->json_done || !setup_properties(doctor->setup))
                 return;
         setup_to_json(doctor->setup, doctor->cause, object);
+        json_object_object_add(object, "warnings", json_object_get(doctor->warnings));
         output_json(cli, object);
+}
+
+static void print_look(Cli *cli, const Arguments *arguments, const Doctor *doctor)
+{
+        picture_print(cli, arguments->operands[0], setup_properties(doctor->setup), doctor->cause,
+                      doctor->warnings);
+        if (is_fine(doctor))
+                output_result(cli, "\n%s%s%s\n", output_result_colour(cli, COLOUR_GREEN),
+                              doctor->probe ? "The server answers as it should; nobody signed in."
+                                            : "All of it works.",
+                              output_result_colour(cli, COLOUR_NONE));
+        else if (doctor->end == SETUP_END_NEEDED) {
+                if (only_password_needed(doctor->setup))
+                        output_result(cli, "\nSo far it works.\n");
+                setup_print_needs(doctor->setup);
+        } else if (doctor->end == SETUP_END_CANCELLED)
+                output_note(cli, "waypost: The check was cancelled.\n");
+        else if (!doctor->cause)
+                output_note(cli, "waypost: The check failed without a cause.\n");
+}
+
+/* --- over and over --------------------------------------------------------------------------------------------------- */
+
+/* What one look is compared by with the next: {"state", "cause", step id: "status cause", "warning CODE": text}. */
+static json_object *summary(const Doctor *doctor)
+{
+        json_object *properties = setup_properties(doctor->setup), *to = json_object_new_object(),
+                    *steps = value_list(properties, "steps");
+
+        value_set_text(to, "result",
+                       is_fine(doctor) ? "works"
+                                       : value_text_or(properties, "cause", "unfinished"));
+        for (size_t i = 0; i < value_length(steps); i++) {
+                json_object *step = json_object_array_get_idx(steps, i);
+                _cleanup_free_ char *text = NULL;
+
+                if (asprintf(&text, "%s %s", value_text_or(step, "status", ""),
+                             value_text_or(step, KEY_CAUSE, "")) >= 0)
+                        value_set_text(to, value_text_or(step, "id", "?"), text);
+        }
+        for (size_t i = 0; i < value_length(doctor->warnings); i++) {
+                json_object *warning = json_object_array_get_idx(doctor->warnings, i);
+                _cleanup_free_ char *key = NULL;
+
+                if (asprintf(&key, "%s %s", value_text_or(warning, "step", ""),
+                             value_text_or(warning, "code", "")) >= 0)
+                        value_set_text(to, key, value_text(warning, "text"));
+        }
+        return to;
+}
+
+static void print_change(Cli *cli, const char *what, const char *before, const char *now)
+{
+        _cleanup_json_ json_object *line = NULL;
+        char time[TEXT_SHORT];
+
+        if (!cli->json) {
+                output_result(cli, "%s  %-17s %s\n", text_time(time, text_now()), what,
+                              now ?: "over");
+                return;
+        }
+        line = json_object_new_object();
+        json_object_object_add(line, "time", json_object_new_int64((int64_t) text_now()));
+        value_set_text(line, "what", what);
+        value_set_text(line, "before", before);
+        value_set_text(line, "now", now);
+        output_json_line(cli, line);
+}
+
+static void print_changes(Cli *cli, json_object *before, json_object *now)
+{
+        json_object_object_foreach(now, key, value)
+        {
+                const char *old = value_text(before, key), *new = json_object_get_string(value);
+
+                if (!old || (new &&strcmp(old, new) != 0))
+                        print_change(cli, key, old, new);
+        }
+        json_object_object_foreach(before, gone, unused)
+        {
+                (void) unused;
+                if (!value_has(now, gone))
+                        print_change(cli, gone, value_text(before, gone), NULL);
+        }
+}
+
+static int wait_seconds(Cli *cli, uint64_t seconds)
+{
+        uint64_t until = text_now() + seconds * USEC_PER_SEC, now;
+        int r = 0;
+
+        while (r == 0 && (now = text_now()) < until)
+                r = cli_wait(cli, until - now);
+        return r;
+}
+
+static int watch(Cli *cli, const Arguments *arguments, const Answers *answers, uint64_t seconds)
+{
+        _cleanup_json_ json_object *before = NULL, *empty = json_object_new_object();
+        int r = 0;
+
+        while (r == 0) {
+                _cleanup_(doctor_deinit) Doctor doctor = {};
+                json_object *now;
+
+                r = look(cli, arguments, answers, &doctor);
+                if (doctor.setup && r == 0) {
+                        now = summary(&doctor);
+                        if (before)
+                                print_changes(cli, before, now);
+                        else if (cli->json)
+                                print_changes(cli, empty, now);
+                        else
+                                print_look(cli, arguments, &doctor);
+                        json_object_put(before);
+                        before = now;
+                }
+                if (doctor.setup)
+                        setup_cancel(doctor.setup);
+                if (r == 0)
+                        r = wait_seconds(cli, seconds);
+        }
+        return r;
 }
 
 static int run(Cli *cli, const Arguments *arguments)
 {
-        static const char *const protocols[] = { "pop3", "smtp", NULL };
+        static const char *const protocols[] = { "pop3", "imap", "smtp", NULL };
+        static const char *const exits[] = { "class", "family", NULL };
         _cleanup_(doctor_deinit) Doctor doctor = {};
-        _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_answers_ Answers answers = {};
-        SetupEnd end;
+        uint64_t seconds = 0;
         int r;
 
         r = argument_check(cli, arguments, KEY_PROTOCOL, protocols);
         if (r == 0)
+                r = argument_check(cli, arguments, "exit-by", exits);
+        if (r == 0)
+                r = argument_number(cli, arguments, "watch", WATCH_MIN, WATCH_MAX, &seconds);
+        if (r == 0)
                 r = answers_read(cli, arguments, &answers);
         if (r == 0)
                 r = cli_open(cli);
-        if (r == 0)
-                r = choose(cli, arguments, &m, &doctor.probe);
         if (r)
                 return r;
         answers.password_optional = true;
-        r = setup_start(&doctor.setup, cli, m, NULL);
-        if (r)
-                return r;
-        output_progress(cli, "%s\n", arguments->operands[0]);
-        r = setup_drive(doctor.setup, &answers, &end);
-        if (r == 0)
-                r = conclude(cli, &doctor, end);
-        print_json(cli, &doctor);
-        setup_cancel(doctor.setup);
+        if (seconds > 0)
+                return watch(cli, arguments, &answers, seconds);
+        r = look(cli, arguments, &answers, &doctor);
+        if (r == 0) {
+                print_look(cli, arguments, &doctor);
+                r = doctor_exit(cli, arguments, &doctor);
+        }
+        if (doctor.setup) {
+                print_json(cli, &doctor);
+                setup_cancel(doctor.setup);
+        }
         return r;
 }
 
@@ -234,7 +410,10 @@ static const Option options[] = {
         { "incoming", 0, "HOST:PORT/SECURITY", "Check this server instead of the one found" },
         { "outgoing", 0, "HOST:PORT/SECURITY", "Likewise for sending" },
         { "user-name", 0, "NAME", "The name to sign in with, if not the address" },
-        { "protocol", 0, "pop3|smtp", "What HOST:PORT speaks, if the port does not tell" },
+        { "protocol", 0, "pop3|imap|smtp", "What HOST:PORT speaks, if the port does not tell" },
+        { "watch", 0, "SECONDS", "Look again and again, and print only what has changed" },
+        { "exit-by", 0, "class|family",
+          "What the exit status tells of the cause (default: class)" },
         { "yes", 'y', NULL, "Approve servers of other domains (never certificates)" },
         { "approve-certificate", 0, "SHA256", "Accept the certificate with this SPKI SHA-256" },
         {},
@@ -248,7 +427,11 @@ const Verb verb_doctor = {
         .summary = "Find out what works, what does not, why, and what to do",
         .text = "An account is checked with its own servers and stored password. Any other address\n"
                 "is tried without adding it; without a password, up to the sign-in. HOST:PORT, or\n"
-                "HOST:PORT/starttls, is looked at alone. Nothing is changed.\n",
+                "HOST:PORT/starttls, is looked at alone. Nothing is changed.\n"
+                "\nWith --exit-by=family the exit status tells the part of the cause's code before the dot:\n"
+                "10 input, 11 local, 12 dns, 13 net, 14 tls, 15 auth, 16 access, 17 limit, 18 mailbox,\n"
+                "19 server, 20 smtp, 21 oauth, 22 fetch, 23 discovery, 24 delivery, 25 policy,\n"
+                "26 verification.\n",
         .options = options,
         .run = run,
 };

@@ -27,6 +27,7 @@ struct Setup {
         bool login_moved;        /* a login began or ended since */
         bool sent[2];            /* a password for incoming, outgoing */
         bool code_told, code_declined;
+        bool silent;
 };
 
 void answers_deinit(Answers *answers)
@@ -142,10 +143,35 @@ const char *setup_account(const Setup *setup)
 
 /* --- reading and printing ------------------------------------------------------------------------------------------ */
 
+void setup_set_silent(Setup *setup)
+{
+        setup->silent = true;
+}
+
+/* One line for what is under way, where a line can be written over. */
+static void draw_running(Setup *setup)
+{
+        json_object *steps = value_list(setup->properties, "steps");
+
+        for (size_t i = 0; i < value_length(steps); i++) {
+                json_object *step = json_object_array_get_idx(steps, i);
+
+                if (strcmp(value_text_or(step, "status", ""), "running") != 0)
+                        continue;
+                output_redraw(setup->cli, "  ...  %s %s", value_text_or(step, "id", "?"),
+                              value_text_or(value_object(step, "evidence"), KEY_HOST, ""));
+                return;
+        }
+}
+
 static void print_new_steps(Setup *setup)
 {
         json_object *steps = value_list(setup->properties, "steps");
 
+        if (setup->silent) {
+                draw_running(setup);
+                return;
+        }
         for (size_t i = 0; i < value_length(steps); i++) {
                 json_object *step = json_object_array_get_idx(steps, i);
                 const char *id = value_text_or(step, "id", "?");

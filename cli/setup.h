@@ -39,6 +39,8 @@ static inline void setup_freep(Setup **p)
 }
 #define _cleanup_setup_ _cleanup_(setup_freep)
 
+/* Steps are not printed one by one as they end: whoever draws them does so himself. */
+void setup_set_silent(Setup *setup);
 /* Answers needs and prints steps until one of the ends. */
 int setup_drive(Setup *setup, const Answers *answers, SetupEnd *ret);
 /* From ready on: hands the account over. The path in @ret_account is the caller's. Drive on to see the end of it. */

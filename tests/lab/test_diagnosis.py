@@ -4,10 +4,16 @@ tested in test_faults.py; here are those that only become clear when something e
 
 What needs nothing of its own runs at the same time (`played`), so that a silent port takes its time only once.
 """
+import fcntl
 import http.server
 import json
+import os
+import pty
 import re
 import ssl
+import struct
+import subprocess
+import termios
 import threading
 import time
 from collections import namedtuple
@@ -408,3 +414,107 @@ def test_trouble_that_takes_turns_is_one(lab, build):
         lab.scripted.play(port, 'pop-wrong-password')     # another one
         account.fetch()
         assert account['State'] == 'needs-password' and account['Since'] > since[5]
+
+
+# -- doctor
+
+@pytest.fixture(scope='module')
+def clinic(lab, build, providers):
+    with Bus(build, lab=lab, config={**CONFIG, **providers}) as bus:
+        yield bus
+
+
+def on_terminal(bus, *args, columns=80, rows=24):
+    """What somebody sees who runs `waypost ARGS` at a terminal of this size, as lines without colours; and the exit status."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        argv = bus.command([bus.binary('cli', 'waypost'), *args])
+        os.execvpe(argv[0], argv, {**bus.environment(), 'TERM': 'xterm', 'ASAN_OPTIONS': 'detect_leaks=0'})
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('HHHH', rows, columns, 0, 0))
+    seen = b''
+    while True:
+        try:
+            part = os.read(fd, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(fd)
+    text = re.sub(r'[^\n]*\r\x1b\[K', '', seen.decode())        # what was written over
+    return re.sub(r'\x1b\[[0-9;]*m', '', text).replace('\r', '').splitlines(), status
+
+
+@pytest.mark.parametrize('what, status, shows', [
+    (['mail.example.test:995'], 0, ['The server answers as it should']),
+    (['expired.example.test:995'], 5, ['FAIL  incoming.tls', r'\(tls\.cert-expired\)', '> Certificate: certificate has expired',
+                                       '-     not reached: incoming.service', r'1\. ']),
+    (['closed.example.test:995'], 4, ['FAIL  incoming.port', 'net.refused', r'> .*refused after', '> Beside: port']),
+    (['closed.example.test:995', '--exit-by=family'], 13, ['net.refused']),
+    (['expired.example.test:995', '--exit-by=family'], 14, ['tls.cert-expired']),
+    (['half.example.test:995'], 0, ['! IPv6 is broken here']),
+    (['bob@example.test', '--password-file', 'bobpw'], 3, [r'\(access\.pop-disabled\)', r'> The server said: "Your account is not',
+                                                         'ok    outgoing.service', 'not reached: .*incoming.mailbox']),
+    (['alice@example.test', '--password-file', 'alicepw'], 0, ['ok    outgoing.sender', 'All of it works'])])
+def test_doctor_is_one_screen(lab, clinic, what, status, shows):
+    for user in ('bob', 'alice'):
+        lab.run.write(f'{user}pw', user + 'pw\n', 0o644)
+    what = [lab.run.file(w) if w.endswith('pw') else w for w in what]
+    lines, result = on_terminal(clinic, 'doctor', *what)
+    assert result == status, lines
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80, lines
+    for pattern in shows:
+        assert any(re.search(pattern, line) for line in lines), (pattern, lines)
+    assert sum('FAIL' in line for line in lines) == (status != 0)
+
+
+def test_doctor_of_a_cause_on_both_sides_has_one_error(lab, clinic):
+    """Both sides have failed for the same reason: it is told once."""
+    lines, status = on_terminal(clinic, 'doctor', 'alice@example.test', '--incoming', 'expired.example.test:995/tls',
+                                '--outgoing', 'expired.example.test:465/tls')
+    assert status == 5 and sum('FAIL' in line for line in lines) == 1 and any('same  outgoing.tls' in line for line in lines), lines
+
+
+def test_doctor_warns(lab, clinic):
+    """Of what works, but should be known; and in JSON by its code."""
+    lab.pki.make('soon', 'odd.example.test', lab_ca(lab), names=['odd.example.test'], start=-80, end=12)
+    port = lab.scripted.play_text(0, 'tls soon\nsend +OK here\nserve\non ^CAPA\nsend +OK\nsend USER\nsend TOP\n'
+                                     'send EXPIRE 0\nsend LOGIN-DELAY 600\nsend .\ninclude pop3.rules\nend')
+    lab.run.write('alicepw', 'alicepw\n', 0o644)
+    done = clinic.cli('doctor', 'alice@example.test', '--incoming', f'odd.example.test:{port}/tls', '--password-file',
+                      lab.run.file('alicepw'), '--json')
+    told = json.loads(done.stdout)
+    warnings = {w['code']: w['text'] for w in told['warnings']}
+    assert {'certificate-ends', 'no-uidl', 'expires-at-once', 'login-delay'} <= set(warnings), told
+    assert re.search(r'ends in 1[12] days', warnings['certificate-ends']) and '10 min' in warnings['login-delay']
+
+
+def test_doctor_fills_texts_with_what_was_found(clinic):
+    told = json.loads(clinic.cli('doctor', 'closed.example.test:995', '--json').stdout)
+    assert 'closed.example.test' in told['explanation'] and '995' in told['explanation']
+
+
+def test_doctor_watches(lab, clinic):
+    """Only what has changed is told again."""
+    port = lab.scripted.play(0, 'pop-ok')
+    argv = clinic.command([clinic.binary('cli', 'waypost'), 'doctor', f'odd.example.test:{port}/tls', '--protocol=pop3', '--watch=5', '--json'])
+    watching = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clinic.environment())
+    try:
+        seen = {}
+        while 'result' not in seen or 'incoming.service' not in seen:
+            line = json.loads(watching.stdout.readline())
+            seen[line['what']] = line
+        assert seen['result']['now'] == 'works' and seen['result']['before'] is None
+        lab.scripted.play(port, 'pop-err-greeting')
+        while seen['result']['now'] == 'works' or not seen['incoming.service']['now'].startswith('failed'):
+            line = json.loads(watching.stdout.readline())
+            if line['before'] is None:
+                continue                # of the first look, which tells all
+            assert line['what'] in ('result', 'incoming.service')
+            seen[line['what']] = line
+        assert seen['result']['now'] == 'server.temporary' and seen['result']['before'] == 'works'
+    finally:
+        watching.kill()
+        watching.wait()
+        watching.stdout.close()
