@@ -174,11 +174,11 @@ static void prove_tls(Proof *proof, json_object *e)
         char buffer[TEXT_SHORT];
 
         add_text(proof, e, KEY_TLS, "");
-        if (value_has(e, KEY_DAYS_LEFT))
-                add(proof, "%s left", text_count(buffer, value_number(e, KEY_DAYS_LEFT, 0), "day"));
         if (subject)
                 add(proof, "certificate of %.*s%s%.*s", MAX_PROOF, subject, issuer ? " by " : "",
                     MAX_PROOF, issuer ?: "");
+        if (value_has(e, KEY_DAYS_LEFT))
+                add(proof, "%s left", text_count(buffer, value_number(e, KEY_DAYS_LEFT, 0), "day"));
         add_list(proof, e, KEY_VERIFY_ERRORS, "");
         if (value_flag(e, KEY_APPROVED))
                 add(proof, "approved by you");
