@@ -4,6 +4,7 @@
 The matrices are made from the XML: a member that comes later is tested without a line here.
 """
 import os
+import re
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
@@ -118,6 +119,49 @@ def test_every_member_is_documented():
             begins = {c.split('-->')[0].strip().replace(',', ':').split(':')[0] for c in f.read().split('<!--')[1:]}
         missing = {member for _, member in members_of(written(name))} - begins - plain
         assert not missing, name
+
+
+def documented(name, member):
+    """All words of the comment of @member: what it does not name is not in the contract."""
+    with open(os.path.join(PROJECT, 'dbus', name + '.xml')) as f:
+        comment = next(c for c in re.findall(r'<!--(.*?)-->', f.read(), re.S) if re.match(rf'\s*(\w+, )*{member}\b[^:]*:', c))
+    return set(re.findall(r'[a-z0-9][a-z0-9-]*', comment))
+
+
+def test_needs_say_what_is_written(root):
+    """The kinds of needs that the lab knows, and each key of theirs; and of the steps' evidence and of the candidates."""
+    seen = {}
+    for address, opts in (('alice@example.test', {}), ('alice@foreign.test', {}), ('alice@hollow.test', {}), ('alice@guess.test', {}),
+                          ('alice@auto.test', {}), ('bob@example.test', {}),
+                          ('alice@example.test', {'incoming': endpoint('self-signed.example.test', 995)})):
+        setup = root.start_setup(address, dry_run=True, **opts)
+        setup.wait_state('waiting', 'failed')
+        for kind, details in setup.needs:
+            assert {'side', 'token'} <= set(details), kind
+            seen.setdefault(kind, set()).update(details)
+        if setup.need('password') is not None:
+            setup.set_password('alicepw')
+            setup.wait_state('ready', 'failed', 'waiting')
+        assert {k for step in setup.steps.values() for k in step.evidence} <= documented(SETUP, 'Steps')
+        candidates = setup['Candidates']
+        assert {k for c in candidates for k in (*c, *c.get('incoming', ()), *c.get('outgoing', ()))} <= documented(SETUP, 'Candidates')
+        setup.cancel()
+    assert {'password', 'server-approval', 'certificate-approval'} <= set(seen)
+    text = documented(SETUP, 'Needs')
+    for kind, keys in seen.items():
+        assert kind in text and keys <= text, (kind, keys - text)
+
+
+def test_runs_say_what_is_written(root, account):
+    root.objects()
+    run = account.fetch()
+    assert set(run) <= documented(ACCOUNT, 'RunFinished') and set(account.history(1)[0]) == set(run)
+    root.wait(lambda: any(s.member == 'PropertiesChanged' and s.args[1].get('Run') for s in root.signals))
+    for s in root.signals:
+        if s.member == 'PropertiesChanged' and s.path == account.path:
+            assert set(s.args[1].get('Run', {})) <= documented(ACCOUNT, 'Run'), s.args[1]
+    for name in ('Incoming', 'Outgoing'):
+        assert set(account[name]) <= documented(ACCOUNT, name)
 
 
 def test_causes(root):
