@@ -9,7 +9,8 @@ import sys
 HOST = re.compile(r'(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$')
 PAGE = re.compile(r'https?://[^ "<>]+$')
 WORDS = {'user': {'address', 'local'}, 'user-outgoing': {'address', 'local'}, 'account-password': {'works', 'refused', 'unknown'},
-         'app-password': {'no', 'with-2fa', 'yes'}, 'pop': {'on', 'off', 'unavailable', 'unknown'}}
+         'app-password': {'no', 'with-2fa', 'yes'}, 'pop': {'on', 'off', 'unavailable', 'unknown'},
+         'imap-access': {'on', 'off', 'unavailable', 'unknown'}}
 METHODS = {'password', 'app-password', 'oauth2'}
 PORTS = {'pop3': {('tls', 995), ('starttls', 110)}, 'imap': {('tls', 993), ('starttls', 143)},
          'smtp': {('tls', 465), ('starttls', 587), ('tls', 587), ('starttls', 25), ('starttls', 2525)}}
@@ -49,8 +50,13 @@ def faults(p, seen):
         yield f'checked: {p.get("checked")}'
     if 'poll-minutes' in p and not 1 <= p['poll-minutes'] <= 1440:
         yield 'poll-minutes'
-    if p.get('pop') == 'unavailable' and 'pop3' in p:
-        yield 'has POP3 and has it not'
+    for protocol, access in (('pop3', 'pop'), ('imap', 'imap-access')):
+        if p.get(access) == 'unavailable' and protocol in p:
+            yield f'has {protocol} and has it not'
+    if p.get('pop') == p.get('imap-access') == 'unavailable' and 'alternative' not in p:
+        yield 'nothing that fetches mail, and not a word what there is instead'
+    if 'app-password' in p.get('methods', []) and p.get('app-password') == 'no':
+        yield 'app passwords are a method and are not'
     if p.get('account-password') == 'refused' and 'password' in p.get('methods', []):
         yield 'a refused password is no method'
 

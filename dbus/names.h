@@ -59,6 +59,7 @@
 #define KEY_REASON "reason"
 #define KEY_SOURCE "source"   /* by-hand, account, administrator, table, pacc, autoconfig, ispdb, srv, mx, http, certificate, guess */
 #define KEY_SOURCES "sources" /* as: "srv: 2 servers, 12 ms" */
+#define KEY_BY_HAND "by-hand" /* as: the fields of a server that are the user's */
 #define KEY_TRUST "trust"     /* user, administrator, table, provider, ispdb, domain, none */
 #define KEY_CANDIDATE "candidate"
 #define KEY_CANDIDATES "candidates" /* t */

@@ -129,6 +129,21 @@ void setup_step_end(Setup *setup, StepId step, Finding *finding)
         setup_step_tell(setup, step);
 }
 
+int setup_step_put(Setup *setup, StepId step, const Finding *finding)
+{
+        Finding *to = &setup->findings[step];
+        Dict *evidence = NULL;
+        int r = dict_copy(&evidence, &finding->evidence);
+
+        if (r < 0)
+                return r;
+        finding_clear(to);
+        *to = (Finding){ finding->status, finding->cause, finding->usec, *evidence };
+        free(evidence);
+        setup_step_tell(setup, step);
+        return 0;
+}
+
 void setup_step_skip(Setup *setup, StepId step)
 {
         if (setup->findings[step].status == STEP_SKIPPED)
@@ -160,9 +175,12 @@ bool setup_step_stands(const Setup *setup, StepId step)
 
 int setup_publish_candidates(Setup *setup)
 {
-        size_t n = setup->candidates ? setup->candidates->n : 0;
+        const Ranking *ranking = setup_ranking(setup);
+        size_t n = ranking ? ranking->n : 0;
         int r = 0;
 
+        if (n == 0 && setup_n_candidates(setup) == 0)
+                return 0;
         for (Dict **d = setup->candidate_dicts; d && *d; d++)
                 dict_free(*d);
         free(setup->candidate_dicts);
@@ -170,10 +188,13 @@ int setup_publish_candidates(Setup *setup)
         if (!setup->candidate_dicts)
                 return -ENOMEM;
         for (size_t i = 0; i < n && r == 0; i++) {
+                const Ranked *ranked = &ranking->list[i];
+                bool sides[2] = { ranked->endpoint[0] != NULL, ranked->endpoint[1] != NULL };
+
                 setup->candidate_dicts[i] = dict_new();
-                r = setup->candidate_dicts[i] ? candidate_to_dict(&setup->candidates->list[i],
-                                                                  setup->candidate_dicts[i])
-                                              : -ENOMEM;
+                r = setup->candidate_dicts[i]
+                            ? candidate_to_dict(ranked->candidate, sides, setup->candidate_dicts[i])
+                            : -ENOMEM;
         }
         setup_changed(setup, SETUP_CHANGED_CANDIDATES);
         return r;
@@ -297,21 +318,17 @@ Setup *setup_free(Setup *setup)
 
                 endpoint_deinit(&s->by_hand);
                 endpoint_deinit(&s->endpoint);
-                free(s->user_wish);
+                wish_deinit(&s->wish);
+                attempt_clear(&s->now);
+                attempt_clear(&s->best);
                 secret_unref(s->secret);
-                for (size_t k = 0; k < ELEMENTS(s->best); k++)
-                        finding_clear(&s->best[k]);
-                endpoint_deinit(&s->best_endpoint);
-                outcome_deinit(&s->best_no);
-                dns_addresses_free(s->best_addresses);
-                finding_clear(&s->held);
         }
         for (size_t i = 0; i < N_STEPS; i++)
                 finding_clear(&setup->findings[i]);
         for (Dict **d = setup->candidate_dicts; d && *d; d++)
                 dict_free(*d);
         free(setup->candidate_dicts);
-        candidates_free(setup->candidates);
+        discovery_free(setup->discovery);
         secret_unref(setup->doubted);
         transcript_unref(setup->transcript);
         account_record_deinit(&setup->record);
@@ -604,7 +621,11 @@ const char *setup_need(const Setup *setup, size_t index, const Dict **ret_detail
 
 size_t setup_n_candidates(const Setup *setup)
 {
-        return setup->candidates && setup->candidate_dicts ? setup->candidates->n : 0;
+        size_t n = 0;
+
+        while (setup->candidate_dicts && setup->candidate_dicts[n])
+                n++;
+        return n;
 }
 
 const Dict *setup_candidate(const Setup *setup, size_t index)
@@ -706,19 +727,19 @@ static void forget_from(bool forget[N_STEPS], StepId step)
 
 int setup_choose(Setup *setup, const char *candidate)
 {
+        const Ranking *ranking = setup_ranking(setup);
         bool forget[N_STEPS] = {}, found = false;
 
         setup_touch(setup);
         if (!setup_may_change(setup))
                 return SETUP_INVALID_STATE;
-        for (size_t i = 0; setup->candidates && i < setup->candidates->n; i++)
-                found |= strcmp(setup->candidates->list[i].id, candidate) == 0;
+        for (size_t i = 0; ranking && i < ranking->n; i++)
+                found |= strcmp(ranking->list[i].candidate->id, candidate) == 0;
         if (!found)
                 return SETUP_NOT_FOUND;
         snprintf(setup->chosen, sizeof(setup->chosen), "%s", candidate);
         for (size_t i = 0; i < 2; i++) {
                 endpoint_deinit(&setup->sides[i].by_hand);
-                setup->sides[i].index = 0;
                 setup->sides[i].approved = false;
         }
         forget_side(forget, SIDE_INCOMING, STEP_INCOMING_DNS);
@@ -754,10 +775,14 @@ int setup_set_servers(Setup *setup, const Dict *servers, const char **ret_why)
                 if (i == SIDE_INCOMING ? incoming : outgoing) {
                         setup->sides[i].approved = false;
                         forget_side(forget, (Side) i, STEP_INCOMING_DNS);
+                        /* What was not given is looked for anew, with what was. */
+                        if (!setup->sides[i].by_hand.host)
+                                forget_from(forget, STEP_DISCOVERY);
                 }
         /* Discovery that found nothing is answered by naming the servers. */
         if (setup->findings[STEP_DISCOVERY].status != STEP_PASSED)
                 forget[STEP_DISCOVERY] = true;
+        setup->chosen[0] = 0;
         return setup_restart(setup, forget);
 }
 
@@ -920,9 +945,6 @@ int setup_retry(Setup *setup, const char *step)
                 }
         if (!any)
                 return SETUP_INVALID_STATE;
-        for (size_t i = 0; i < 2; i++)
-                if (forget[session_step((Side) i, STEP_INCOMING_DNS)])
-                        setup->sides[i].index = 0;
         return setup_restart(setup, forget);
 }
 
@@ -1034,13 +1056,15 @@ static int report_steps(Setup *setup, Buffer *to)
 /* Who learnt of the address or its domain while its servers were looked for. */
 static int report_disclosed(Setup *setup, Buffer *to)
 {
-        char **line = setup->candidates ? setup->candidates->disclosed : NULL;
+        _cleanup_list_ char **disclosed = NULL;
         int r;
 
-        if (!setup->candidates)
+        if (!setup->discovery)
                 return 0;
-        r = buffer_printf(to, "\ndisclosed\n");
-        for (; line && *line && r == 0; line++)
+        r = discovery_disclosed(setup->discovery, &disclosed);
+        if (r == 0)
+                r = buffer_printf(to, "\ndisclosed\n");
+        for (char **line = disclosed; line && *line && r == 0; line++)
                 r = buffer_printf(to, "      %s\n", *line);
         return r;
 }

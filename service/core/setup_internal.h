@@ -7,7 +7,7 @@
 #include "probe/discovery.h"
 #include "probe/session.h"
 
-enum { NEEDS_MAX = 8 };
+enum { NEEDS_MAX = 8, REACH_STEPS = 4 /* dns, port, tls, service */ };
 
 typedef enum SetupKind {
         SETUP_ADD,
@@ -23,30 +23,37 @@ typedef struct Need {
         bool answered;
 } Need;
 
+/* At one server, from its name to its greeting. */
+typedef struct Attempt {
+        const Endpoint *endpoint;   /* the discovery's or by_hand; NULL: there is none */
+        const Candidate *candidate; /* it is of; NULL by hand */
+        Finding findings[REACH_STEPS];
+        size_t at;      /* the step that is under way */
+        size_t reached; /* the step it failed at */
+        Outcome no;     /* and what it was answered there */
+        DnsAddresses *addresses;
+        uint64_t step_begun;
+} Attempt;
+
 /* One side's way. Both run at the same time. */
 typedef struct SetupSide {
         Setup *setup;
         Side side;
         bool wanted;
-        Endpoint by_hand;           /* host NULL: none */
+        Endpoint by_hand;           /* whole, by the user or of the account; host NULL: none */
+        Wish wish;                  /* what the user gave, where the rest is found */
         Endpoint endpoint;          /* the one that is being verified */
         const Candidate *candidate; /* it came from; NULL by hand */
         Trust trust;
-        size_t index;       /* of the candidate in the list, where the search stands */
-        bool approved;      /* the user approved this host */
-        char *user_wish;    /* user name given by hand without a host; NULL */
-        uint16_t port_wish; /* the same for the port, 0 none */
-        bool has_security_wish;
-        Security security_wish;
+        bool approved; /* the user approved this host */
+        /* before a login, setup_reach.c */
+        Attempt now, best;
+        const Endpoint *tried[LIMIT_CANDIDATES + 1]; /* and failed */
+        size_t n_tried;
+        bool probing;     /* the attempt is under way */
+        bool live, told;  /* Steps show it while it goes; have they shown one */
         Session session;
-        Secret *secret;  /* given for this side */
-        Finding best[4]; /* dns, port, tls, service of the attempt that came furthest */
-        size_t best_reached;
-        Endpoint best_endpoint; /* with whom */
-        Outcome best_no;        /* and what it was answered */
-        DnsAddresses *best_addresses;
-        Finding held; /* of a step that failed and still shows as running: is another server tried, or is it looked at closer? */
-        StepId held_step;
+        Secret *secret; /* given for this side */
         Fiber *fiber;
 } SetupSide;
 
@@ -54,6 +61,7 @@ struct SetupOptions {
         bool dry_run, detached, receive_only, delete_verification;
         bool has_until;
         StepId until;
+        bool pop3, imap; /* what may fetch the mail */
 };
 
 struct Setup {
@@ -72,8 +80,8 @@ struct Setup {
         Need needs[NEEDS_MAX];
         size_t n_needs;
         const char *cause;
-        Candidates *candidates;
-        bool searching; /* for more of them: once is enough for both sides */
+        Discovery *discovery; /* NULL: none was needed */
+        Fiber *search;        /* runs it */
         Dict **candidate_dicts;
         char chosen[9]; /* candidate id by Choose(), "" any */
         SetupSide sides[2];
@@ -101,6 +109,8 @@ void setup_step_begin(Setup *setup, StepId step);
 void setup_step_begin_with(Setup *setup, StepId step, Dict *waits_for, uint64_t budget_usec);
 /* Takes @finding's evidence and cause over; adds the time that the step worked. */
 void setup_step_end(Setup *setup, StepId step, Finding *finding);
+/* A finding that was made earlier; it is copied and keeps its time. Returns 0, -ENOMEM. */
+int setup_step_put(Setup *setup, StepId step, const Finding *finding);
 void setup_step_skip(Setup *setup, StepId step);
 /* A step whose finding stands needs no work. */
 bool setup_step_stands(const Setup *setup, StepId step);
@@ -136,8 +146,41 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
 int account_read_settings(Core *core, AccountRecord *record, const Dict *settings,
                           const char **ret_why);
 
+/* --- setup_discovery.c: address and discovery ------------------------------------------------------------------ */
+
+int work_address(Setup *setup);
+/* Begins the step, and the search where one is needed. */
+int discovery_begin(Setup *setup);
+/* Suspends until it is decided, and ends the step. */
+int work_discovery(Setup *setup);
+const Ranking *setup_ranking(const Setup *setup);
+/* May more servers be found? */
+bool setup_search_open(const Setup *setup);
+/* Sees to it that the search runs: it may have been enough for a while. Returns 0, or why it failed. */
+int setup_search_on(Setup *setup);
+void setup_search_end(Setup *setup);
+void setup_forget_discovery(Setup *setup);
+
+/* --- setup_reach.c: one side's way to a server that speaks --------------------------------------------------------- */
+
+void attempt_clear(Attempt *attempt);
+/* Forgets the attempts, where the side has not got through. */
+void side_begin(SetupSide *s);
+/* Suspends. Returns 0, also when no server could be reached: the steps tell. */
+int side_reach(SetupSide *s);
+bool side_reached(const SetupSide *s);
+/* While discovery goes on: each side works on the best server known so far. */
+int sides_follow(Setup *setup);
+/* From now on Steps show what the sides do. */
+int sides_show(Setup *setup);
+int need_hosts(SetupSide *s, Dict *details);
+/* Suspends until it is given. */
+int ask_server_approval(SetupSide *s, StepId step, const char *cause);
+
 /* --- setup_work.c ------------------------------------------------------------------------------------------- */
 
+bool setup_step_wanted(const Setup *setup, StepId step);
+int side_start(SetupSide *s);
 /* The whole way to ready or failed; @arg is the setup. */
 int setup_work(void *arg);
 

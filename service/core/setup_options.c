@@ -57,6 +57,76 @@ static const char *server_place(const Setup *setup, Side side)
         return side == SIDE_INCOMING ? KEY_INCOMING "." : KEY_OUTGOING ".";
 }
 
+/* Is @protocol one of this side that is spoken? */
+static int read_protocol(Setup *setup, Side side, const char *name, Wish *wish,
+                         const char **ret_why)
+{
+        if (!name)
+                return 0;
+        if (protocol_from_name(name, &wish->protocol) < 0 ||
+            (wish->protocol == PROTOCOL_SMTP) != (side == SIDE_OUTGOING))
+                return core_why(setup->core, ret_why, SETUP_NOT_SUPPORTED,
+                                "'%sprotocol' can only be %s", server_place(setup, side),
+                                side == SIDE_OUTGOING ? "smtp" : "pop3 or imap");
+        wish->has_protocol = true;
+        return 0;
+}
+
+/* The numbers and words, checked; the host and user are not looked at. */
+static int read_wish(Setup *setup, Side side, const Dict *server, Wish *wish, const char **ret_why)
+{
+        const char *security = dict_text(server, KEY_SECURITY), *user = dict_text(server, KEY_USER);
+        const char *place = server_place(setup, side);
+        uint64_t port = dict_number(server, KEY_PORT, 1);
+        int r;
+
+        r = read_protocol(setup, side, dict_text(server, KEY_PROTOCOL), wish, ret_why);
+        if (r != 0)
+                return r;
+        if (security && security_from_name(security, &wish->security) < 0)
+                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
+                                "'%ssecurity' must be tls or starttls", place);
+        wish->has_security = security != NULL;
+        if (wish->has_security && wish->security == SECURITY_NONE)
+                return core_why(
+                        setup->core, ret_why, SETUP_INVALID_KEY,
+                        "'%ssecurity' none is refused: a password is never sent unencrypted",
+                        place);
+        if (port < 1 || port > 65535)
+                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
+                                "'%sport' must be 1 to 65535", place);
+        wish->port = dict_find(server, KEY_PORT) ? (uint16_t) port : 0;
+        if (user && (!*user || strlen(user) > LIMIT_ADDRESS))
+                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
+                                "'%suser' is empty or too long", place);
+        return 0;
+}
+
+/* The protocol that a server by hand speaks when nobody says so: its port may tell. */
+static Protocol wish_protocol(const Setup *setup, Side side, const Wish *wish)
+{
+        if (wish->has_protocol)
+                return wish->protocol;
+        if (side == SIDE_OUTGOING)
+                return PROTOCOL_SMTP;
+        return wish->port == 143 || wish->port == 993 ||
+                               (setup->options.imap && !setup->options.pop3)
+                       ? PROTOCOL_IMAP
+                       : PROTOCOL_POP3;
+}
+
+/* Host and port make a server: nothing of it has to be found. Takes host and user out of @wish. */
+static void wish_to_endpoint(const Setup *setup, Side side, Wish *wish, Endpoint *ret)
+{
+        *ret = (Endpoint){ .protocol = wish_protocol(setup, side, wish),
+                           .port = wish->port,
+                           .security = wish->has_security ? wish->security
+                                                          : port_security(wish->port),
+                           .host = TAKE(wish->host),
+                           .user = TAKE(wish->user) };
+        wish_deinit(wish);
+}
+
 int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why)
 {
         static const OptionKey keys[] = { { KEY_HOST, DICT_TEXT },
@@ -64,65 +134,32 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
                                           { KEY_SECURITY, DICT_TEXT },
                                           { KEY_PROTOCOL, DICT_TEXT },
                                           { KEY_USER, DICT_TEXT } };
-        Endpoint e = { .protocol = side == SIDE_INCOMING ? PROTOCOL_POP3 : PROTOCOL_SMTP };
+        _cleanup_(wish_deinit) Wish wish = {};
         SetupSide *s = &setup->sides[side];
         const char *host = dict_text(server, KEY_HOST), *user = dict_text(server, KEY_USER);
-        const char *security = dict_text(server, KEY_SECURITY),
-                   *protocol = dict_text(server, KEY_PROTOCOL);
-        const char *place = server_place(setup, side);
-        uint64_t port;
         int r;
 
         r = check_keys(setup->core, server, keys, ELEMENTS(keys), ret_why);
+        if (r == 0)
+                r = read_wish(setup, side, server, &wish, ret_why);
         if (r != 0)
                 return r;
-        port = dict_number(server, KEY_PORT, 0);
-        if (side == SIDE_INCOMING &&
-            (text_equal(protocol, "imap") || (!protocol && (port == 993 || port == 143))))
-                e.protocol = PROTOCOL_IMAP;
-        if (protocol && strcmp(protocol, protocol_name(e.protocol)) != 0)
-                return core_why(setup->core, ret_why, SETUP_NOT_SUPPORTED,
-                                "'%sprotocol' can only be %s", place, protocol_name(e.protocol));
-        if (security && security_from_name(security, &e.security) < 0)
-                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%ssecurity' must be tls or starttls", place);
-        if (e.security == SECURITY_NONE)
-                return core_why(
-                        setup->core, ret_why, SETUP_INVALID_KEY,
-                        "'%ssecurity' none is refused: a password is never sent unencrypted",
-                        place);
-        port = dict_number(server, KEY_PORT, protocol_default_port(e.protocol, e.security));
-        if (port < 1 || port > 65535)
-                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%sport' must be 1 to 65535", place);
-        e.port = (uint16_t) port;
-        /* A well-known port tells the security that was not given. */
-        if (!security && (e.port == 110 || e.port == 143 || e.port == 587 || e.port == 25))
-                e.security = SECURITY_STARTTLS;
-        if (user && (!*user || strlen(user) > LIMIT_ADDRESS))
-                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%suser' is empty or too long", place);
-        if (!host) {
-                /* What is given counts, the rest is found. */
-                s->port_wish = dict_find(server, KEY_PORT) ? e.port : 0;
-                s->has_security_wish = security != NULL;
-                s->security_wish = e.security;
-                return user ? text_set(&s->user_wish, user) : 0;
-        }
-        r = host_normalize(&e.host, host);
+        r = host ? host_normalize(&wish.host, host) : 0;
         if (r == -EINVAL)
                 return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'%shost' is not a host name", place);
+                                "'%shost' is not a host name", server_place(setup, side));
+        if (r == 0 && wish.host && wish.port && !user && setup->address)
+                user = setup->address->address;
         if (r == 0)
-                r = text_set(&e.user, user             ? user
-                                      : setup->address ? setup->address->address
-                                                       : NULL);
-        if (r < 0) {
-                endpoint_deinit(&e);
+                r = text_set(&wish.user, user);
+        if (r < 0)
                 return r;
-        }
         endpoint_deinit(&s->by_hand);
-        s->by_hand = e;
+        wish_deinit(&s->wish);
+        if (wish.host && wish.port)
+                wish_to_endpoint(setup, side, &wish, &s->by_hand);
+        s->wish = wish;
+        wish = (Wish){};
         return 0;
 }
 
@@ -153,6 +190,18 @@ static int keep_read(const char *text, Keep *ret, uint64_t *ret_days)
                 return -EINVAL;
         *ret = KEEP_DAYS;
         return 0;
+}
+
+static int read_protocols(Setup *setup, const char *name, const char **ret_why)
+{
+        bool any = !name || strcmp(name, "auto") == 0;
+
+        setup->options.pop3 = any || strcmp(name, "pop3") == 0;
+        setup->options.imap = any || strcmp(name, "imap") == 0;
+        return setup->options.pop3 || setup->options.imap
+                       ? 0
+                       : core_why(setup->core, ret_why, SETUP_INVALID_KEY,
+                                  "'protocol' must be pop3, imap or auto");
 }
 
 /* What Commit may be given, and StartSetup already: nobody wants to hear of a bad interval after the password. */
@@ -191,23 +240,18 @@ int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
                 { KEY_KEEP, DICT_TEXT },         { KEY_INTERVAL, DICT_NUMBER },
                 { KEY_DISPLAY_NAME, DICT_TEXT }
         };
-        const char *protocol = dict_text(options, KEY_PROTOCOL);
         int r;
 
         r = check_keys(setup->core, options, keys, ELEMENTS(keys), ret_why);
         if (r != 0)
                 return r;
-        if (protocol && strcmp(protocol, "imap") == 0)
-                return core_why(setup->core, ret_why, SETUP_NOT_SUPPORTED,
-                                "'protocol' imap is not supported yet");
-        if (protocol && strcmp(protocol, "pop3") != 0 && strcmp(protocol, "auto") != 0)
-                return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                "'protocol' must be pop3 or auto");
         setup->options.dry_run = dict_bool(options, KEY_DRY_RUN, false);
         setup->options.detached = dict_bool(options, KEY_DETACHED, false);
         setup->options.receive_only = dict_bool(options, KEY_RECEIVE_ONLY, false);
         setup->options.delete_verification = dict_bool(options, KEY_DELETE_VERIFICATION, false);
         r = read_until(setup, dict_text(options, KEY_UNTIL), ret_why);
+        if (r == 0)
+                r = read_protocols(setup, dict_text(options, KEY_PROTOCOL), ret_why);
         if (r == 0)
                 r = settings_apply(setup->core, &setup->record, options, ret_why);
         if (r == 0 && dict_dict(options, KEY_INCOMING))

@@ -16,7 +16,9 @@ static int server_endpoint(Endpoint *e, const AutoconfigServer *server, const Ma
 {
         int r;
 
-        e->protocol = strcmp(server->type, "smtp") == 0 ? PROTOCOL_SMTP : PROTOCOL_POP3;
+        r = protocol_from_name(server->type, &e->protocol);
+        if (r < 0)
+                return r;
         e->port = server->port;
         r = security_from_name(server->security, &e->security);
         if (r == 0)
@@ -24,19 +26,40 @@ static int server_endpoint(Endpoint *e, const AutoconfigServer *server, const Ma
         return r < 0 ? r : text_set(&e->user, server->user ? server->user : address->address);
 }
 
-static bool server_usable(const AutoconfigServer *server, const char *type)
+static bool server_usable(const AutoconfigServer *server, Protocol protocol)
 {
-        return strcmp(server->type, type) == 0 && strcmp(server->security, "none") != 0;
+        return strcmp(server->type, protocol_name(protocol)) == 0 && strcmp(server->security, "none") != 0;
 }
 
-/* The @index-th usable server of a type, NULL behind the last. */
-static const AutoconfigServer *document_server(const Autoconfig *document, const char *type,
+/* The @index-th usable server of a protocol, NULL behind the last. */
+static const AutoconfigServer *document_server(const Autoconfig *document, Protocol protocol,
                                                size_t index)
 {
         for (size_t i = 0; i < document->n_servers; i++)
-                if (server_usable(&document->servers[i], type) && index-- == 0)
+                if (server_usable(&document->servers[i], protocol) && index-- == 0)
                         return &document->servers[i];
         return NULL;
+}
+
+/* The words of both versions of the format, and the old ones. What is no way to sign in says nothing. */
+static int server_methods(const AutoconfigServer *server, char ***to)
+{
+        static const char *const words[][2] = {
+                { "OAuth2", "oauth2" },
+                { "OAuth", "oauth2" },
+                { "password-cleartext", "password" },
+                { "plain", "password" },
+                { "password-encrypted", "password" },
+                { "secure", "password" },
+        };
+        int r = 0;
+
+        for (char **m = server->methods; m && *m; m++)
+                for (size_t i = 0; i < ELEMENTS(words) && r == 0; i++)
+                        if (text_equal_nocase(*m, words[i][0]) &&
+                            !list_contains_nocase(*to, words[i][1]))
+                                r = list_append(to, words[i][1], ELEMENTS(words));
+        return r;
 }
 
 /* Every method it names is OAuth: no password is worth asking for. */
@@ -71,7 +94,7 @@ static int document_facts(Candidate *c, const Autoconfig *document, Source sourc
 {
         int r = text_set(&c->hint_url, document->enable_url);
 
-        c->pop = document->enable_url ? POP_OFF : POP_UNKNOWN;
+        c->access = document->enable_url ? ACCESS_OFF : ACCESS_UNKNOWN;
         if (r == 0)
                 r = text_set(&c->provider_name, document->display_name);
         if (r == 0 && (source == SOURCE_AUTOCONFIG || source == SOURCE_ADMINISTRATOR))
@@ -79,18 +102,19 @@ static int document_facts(Candidate *c, const Autoconfig *document, Source sourc
         return r;
 }
 
-static int document_candidate(Candidates *to, const Autoconfig *document, size_t index,
-                              const MailAddress *address, Source source)
+/* Pairs the i-th incoming with the i-th outgoing server; a shorter list repeats its first. Returns 1 behind the last. */
+static int document_candidate(Candidates *to, const Autoconfig *document, Protocol protocol,
+                              size_t index, const MailAddress *address, Source source)
 {
-        const AutoconfigServer *in = document_server(document, "pop3", index),
-                               *out = document_server(document, "smtp", index);
+        const AutoconfigServer *in = document_server(document, protocol, index),
+                               *out = document_server(document, PROTOCOL_SMTP, index);
         Candidate c = { .source = source };
         int r = 0;
 
         if (!in && !out)
                 return 1;
-        in = in ? in : document_server(document, "pop3", 0);
-        out = out ? out : document_server(document, "smtp", 0);
+        in = in ? in : document_server(document, protocol, 0);
+        out = out ? out : document_server(document, PROTOCOL_SMTP, 0);
         if (in) {
                 r = server_endpoint(&c.incoming, in, address);
                 c.poll_minimum_usec = MIN(in->check_interval_minutes, UINT64_C(1440)) *
@@ -102,28 +126,46 @@ static int document_candidate(Candidates *to, const Autoconfig *document, size_t
         c.incoming_trust = document_trust(source, c.incoming.host, address->domain);
         c.outgoing_trust = document_trust(source, c.outgoing.host, address->domain);
         if (r == 0)
+                r = server_methods(in ? in : out, &c.methods);
+        if (r == 0)
                 r = document_facts(&c, document, source);
         candidates_add(to, &c);
         return r;
 }
 
-int candidates_add_document(Candidates *to, const Autoconfig *document, const MailAddress *address,
-                            Source source)
+/* There is none of what was asked for, but the document has the other. */
+static int document_alternative(Candidates *to, const Autoconfig *document,
+                                const DiscoveryContext *context)
 {
+        int r;
+
+        if (to->alternative || context->imap || document_server(document, PROTOCOL_POP3, 0) ||
+            !document_server(document, PROTOCOL_IMAP, 0))
+                return 0;
+        r = text_set(&to->alternative, "The servers published for this domain are for IMAP.");
+        return r < 0 ? r : text_set(&to->provider, document->display_name);
+}
+
+int candidates_add_document(Candidates *to, const Autoconfig *document,
+                            const DiscoveryContext *context, Source source)
+{
+        Protocol protocols[2];
+        size_t n = incoming_protocols(context, protocols);
+        bool any = false;
         int r = 0;
 
-        for (size_t i = 0; i < LIMIT_SERVERS && r == 0; i++)
-                r = document_candidate(to, document, i, address, source);
-        if (r < 0)
-                return r;
-        if (!document_server(document, "pop3", 0) && document_server(document, "imap", 0) &&
-            !to->alternative) {
-                r = text_set(&to->alternative,
-                             "The servers published for this domain are for IMAP.");
-                if (r == 0)
-                        r = text_set(&to->no_pop_provider, document->display_name);
+        for (size_t p = 0; p < n; p++)
+                any |= document_server(document, protocols[p], 0) != NULL;
+        for (size_t p = 0; p < n && r >= 0; p++) {
+                /* With nothing incoming at all the outgoing servers are told once. */
+                if (any ? !document_server(document, protocols[p], 0) : p > 0)
+                        continue;
+                r = 0;
+                for (size_t i = 0; i < LIMIT_SERVERS && r == 0; i++)
+                        r = document_candidate(to, document, protocols[p], i, context->address,
+                                               source);
         }
-        return r > 0 ? 0 : r;
+        return r < 0 ? r : document_alternative(to, document, context);
 }
 
 /* --- fetching ------------------------------------------------------------------------------------------------------------ */
@@ -152,8 +194,8 @@ int document_fetch(Autoconfig **ret, Candidates *to, const DiscoveryContext *con
         if (r < 0)
                 return r;
         r = http_get_with(&response, context->http, url, flags, context->policy, &no);
-        /* Whoever was reached has learnt of it; a name that does not exist has not. */
-        if (r >= 0 && no.kind != OUTCOME_DNS) {
+        /* Whoever was reached has learnt of it; a name that does not exist has not. When we gave up we do not know, and say that it has. */
+        if ((r >= 0 && no.kind != OUTCOME_DNS) || r == -ETIME || r == -ECANCELED) {
                 int e = disclose(to, flags & HTTP_PLAIN ? "HTTP" : "HTTPS", host, what);
 
                 if (e < 0)
@@ -256,7 +298,7 @@ int source_autoconfig(Candidates *to, const DiscoveryContext *context, SourceNot
         if (r == 0)
                 r = places_join(places, ELEMENTS(places), &document);
         if (r == 0 && document)
-                r = candidates_add_document(to, document, context->address, SOURCE_AUTOCONFIG);
+                r = candidates_add_document(to, document, context, SOURCE_AUTOCONFIG);
         for (size_t i = 0; i < ELEMENTS(places); i++) {
                 places[i].fiber = fiber_cancel(places[i].fiber);
                 autoconfig_free(places[i].document);
@@ -283,7 +325,7 @@ int source_http(Candidates *to, const DiscoveryContext *context, SourceNote *not
                 r = document_fetch(&document, to, context, HTTP_PLAIN, host,
                                    "/mail/config-v1.1.xml", "the domain", text, &status);
         if (r == 0 && document)
-                r = candidates_add_document(to, document, context->address, SOURCE_HTTP);
+                r = candidates_add_document(to, document, context, SOURCE_HTTP);
         snprintf(note->text, sizeof(note->text), "%s", text);
         return r;
 }

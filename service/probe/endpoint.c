@@ -90,6 +90,18 @@ int security_from_name(const char *name, Security *ret)
         return -EINVAL;
 }
 
+int protocol_from_name(const char *name, Protocol *ret)
+{
+        static const Protocol all[] = { PROTOCOL_POP3, PROTOCOL_SMTP, PROTOCOL_IMAP };
+
+        for (size_t i = 0; i < ELEMENTS(all); i++)
+                if (text_equal(name, protocol_name(all[i]))) {
+                        *ret = all[i];
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 uint16_t protocol_default_port(Protocol protocol, Security security)
 {
         switch (protocol) {

@@ -29,6 +29,8 @@ const char *security_name(Security security);
 const char *side_name(Side side);
 /* Also understands "implicit" for tls and "ssl". Returns 0, -EINVAL. */
 int security_from_name(const char *name, Security *ret);
+/* Returns 0, -EINVAL. */
+int protocol_from_name(const char *name, Protocol *ret);
 uint16_t protocol_default_port(Protocol protocol, Security security);
 /* The contract's dictionary: host, port, security, protocol, user. Returns 0, -ENOMEM. */
 int endpoint_to_dict(const Endpoint *endpoint, Dict *to);

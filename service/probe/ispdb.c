@@ -33,7 +33,7 @@ int source_ispdb(Candidates *to, const DiscoveryContext *context, SourceNote *no
         FIBER_DEADLINE(SOURCE_REQUEST_USEC);
         r = ispdb_fetch(&document, to, context, context->address->domain, text);
         if (r == 0 && document)
-                r = candidates_add_document(to, document, context->address, SOURCE_ISPDB);
+                r = candidates_add_document(to, document, context, SOURCE_ISPDB);
         snprintf(note->text, sizeof(note->text), "%s", text);
         return r;
 }

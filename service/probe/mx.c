@@ -72,7 +72,7 @@ static int mx_places_join(MxPlace *places, size_t n, Candidates *to, SourceNote 
                         continue;
                 snprintf(note->text, sizeof(note->text), "%s of %.180s",
                          places[i].ispdb ? "ispdb" : "autoconfig", places[i].domain);
-                return candidates_add_document(to, places[i].document, places[i].context->address,
+                return candidates_add_document(to, places[i].document, places[i].context,
                                                SOURCE_MX);
         }
         return r;
@@ -139,7 +139,7 @@ static int mx_use(Candidates *to, const DiscoveryContext *context, const char *h
         if (!provider)
                 return mx_ask_places(to, context, host, note);
         snprintf(note->text, sizeof(note->text), "%.100s is %.100s", host, provider->name);
-        return candidates_add_provider(to, provider, context->address, SOURCE_MX);
+        return candidates_add_provider(to, provider, context, SOURCE_MX);
 }
 
 int source_mx(Candidates *to, const DiscoveryContext *context, SourceNote *note)
@@ -148,7 +148,9 @@ int source_mx(Candidates *to, const DiscoveryContext *context, SourceNote *note)
         _cleanup_(dns_records_freep) DnsRecords *records = NULL;
         int r;
 
-        r = dns_query(&records, context->dns, context->address->domain, DNS_MX, &no);
+        r = disclose(to, "DNS", "resolver", "the domain");
+        if (r == 0)
+                r = dns_query(&records, context->dns, context->address->domain, DNS_MX, &no);
         if (r < 0)
                 return r;
         to->domain = r > 0 ? no.dns : DNS_OK;

@@ -30,37 +30,43 @@ static int digest_ask(void *arg)
         return r < 0 ? r : 0;
 }
 
-static int pacc_endpoint(Endpoint *e, Protocol protocol, const char *host,
-                         const MailAddress *address)
-{
-        int r;
-
-        if (!host)
-                return 0;
-        *e = (Endpoint){ .protocol = protocol,
-                         .security = SECURITY_TLS,
-                         .port = protocol_default_port(protocol, SECURITY_TLS) };
-        r = text_set(&e->host, host);
-        return r < 0 ? r : text_set(&e->user, address->address);
-}
-
-static int pacc_candidate(Candidates *to, const Pacc *pacc, const MailAddress *address)
+static int pacc_candidate(Candidates *to, const Pacc *pacc, Protocol protocol, const char *host,
+                          const MailAddress *address)
 {
         Candidate c = { .source = SOURCE_PACC,
                         .incoming_trust = TRUST_PROVIDER,
                         .outgoing_trust = TRUST_PROVIDER,
                         .oauth_only = pacc->no_password };
-        int r;
+        int r = 0;
 
-        r = pacc_endpoint(&c.incoming, PROTOCOL_POP3, pacc->pop3, address);
-        if (r == 0)
-                r = pacc_endpoint(&c.outgoing, PROTOCOL_SMTP, pacc->submit, address);
+        if (host)
+                r = endpoint_default(&c.incoming, protocol, host, SECURITY_TLS, address);
+        if (r == 0 && pacc->submit)
+                r = endpoint_default(&c.outgoing, PROTOCOL_SMTP, pacc->submit, SECURITY_TLS,
+                                     address);
+        if (r == 0 && !pacc->no_password)
+                r = list_append(&c.methods, "password", 2);
+        if (r == 0 && pacc->oauth_issuer)
+                r = list_append(&c.methods, "oauth2", 2);
         if (r == 0)
                 r = text_set(&c.provider_name, pacc->name);
         if (r == 0)
                 r = text_set(&c.oauth_issuer, pacc->oauth_issuer);
         candidates_add(to, &c);
-        if (r == 0 && !pacc->pop3 && pacc->imap)
+        return r;
+}
+
+static int pacc_candidates(Candidates *to, const Pacc *pacc, const DiscoveryContext *context)
+{
+        bool pop3 = context->pop3 && pacc->pop3, imap = context->imap && pacc->imap;
+        int r = 0;
+
+        if (pop3 || !imap)
+                r = pacc_candidate(to, pacc, PROTOCOL_POP3, pop3 ? pacc->pop3 : NULL,
+                                   context->address);
+        if (r == 0 && imap)
+                r = pacc_candidate(to, pacc, PROTOCOL_IMAP, pacc->imap, context->address);
+        if (r == 0 && !pop3 && !imap && pacc->imap)
                 r = text_set(&to->alternative,
                              "The servers published for this domain are for IMAP.");
         return r;
@@ -82,7 +88,7 @@ static int pacc_use(Candidates *to, const DiscoveryContext *context, const HttpR
         r = pacc_parse(&pacc, response->body, response->body_len);
         snprintf(note->text, sizeof(note->text), "%s", r == 0 ? "found" : "not a PACC document");
         if (r == 0)
-                r = pacc_candidate(to, pacc, context->address);
+                r = pacc_candidates(to, pacc, context);
         return r == -EBADMSG ? 0 : r;
 }
 
@@ -103,7 +109,7 @@ int source_pacc(Candidates *to, const DiscoveryContext *context, SourceNote *not
                 r = fiber_start(&fiber, "pacc", digest_ask, &digest);
         if (r == 0)
                 r = http_get(&response, context->http, url, context->policy, &no);
-        if (r >= 0 && no.kind != OUTCOME_DNS)
+        if ((r >= 0 && no.kind != OUTCOME_DNS) || r == -ETIME || r == -ECANCELED)
                 result = disclose(to, "HTTPS", host, "the domain");
         if (r == 1 || result < 0)
                 snprintf(note->text, sizeof(note->text), "%s",

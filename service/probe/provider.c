@@ -40,6 +40,7 @@ static void provider_clear(Provider *p)
         list_free(p->aliases);
         list_free(p->methods);
         endpoint_deinit(&p->pop3);
+        endpoint_deinit(&p->imap);
         for (size_t i = 0; i < p->n_smtp; i++)
                 endpoint_deinit(&p->smtp[i]);
         free(p->app_password_page);
@@ -179,7 +180,8 @@ static int read_servers(json_object *o, Provider *p)
 
         if (json_object_object_get_ex(o, "pop3", &value))
                 r = read_endpoint(value, PROTOCOL_POP3, &p->pop3);
-        p->imap = json_object_object_get_ex(o, "imap", NULL);
+        if (r == 0 && json_object_object_get_ex(o, "imap", &value))
+                r = read_endpoint(value, PROTOCOL_IMAP, &p->imap);
         if (r < 0 || !json_object_object_get_ex(o, "smtp", &value))
                 return r;
         if (!json_object_is_type(value, json_type_array))
@@ -198,7 +200,7 @@ static int read_access(json_object *o, Provider *p)
         static const char *const users[] = { "address", "local", NULL };
         static const char *const account[] = { "unknown", "works", "refused", NULL };
         static const char *const app[] = { "no", "with-2fa", "yes", NULL };
-        static const char *const pop[] = { "unknown", "on", "off", "unavailable", NULL };
+        static const char *const access[] = { "unknown", "on", "off", "unavailable", NULL };
         unsigned word = 0;
         int r;
 
@@ -215,8 +217,11 @@ static int read_access(json_object *o, Provider *p)
                 r = read_word(o, "app-password", app, &word);
         p->app_password = (AppPassword) word;
         if (r == 0)
-                r = read_word(o, "pop", pop, &word);
-        p->pop = (PopAccess) word;
+                r = read_word(o, "pop", access, &word);
+        p->pop_access = (Access) word;
+        if (r == 0)
+                r = read_word(o, "imap-access", access, &word);
+        p->imap_access = (Access) word;
         return r;
 }
 
@@ -391,7 +396,7 @@ int providers_new(Providers **ret, const char *directory)
 
 static bool provider_has_host(const Provider *p, const char *host)
 {
-        bool found = text_equal(p->pop3.host, host);
+        bool found = text_equal(p->pop3.host, host) || text_equal(p->imap.host, host);
 
         for (size_t i = 0; i < p->n_smtp && !found; i++)
                 found = text_equal(p->smtp[i].host, host);

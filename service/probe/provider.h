@@ -17,23 +17,22 @@ typedef enum AccountPassword {
 
 typedef enum AppPassword { APP_PASSWORD_NO, APP_PASSWORD_WITH_2FA, APP_PASSWORD_YES } AppPassword;
 
-/* Is POP3 there, and does the user have to switch it on? */
-typedef enum PopAccess { POP_UNKNOWN, POP_ON, POP_OFF, POP_UNAVAILABLE } PopAccess;
+/* Is a protocol there, and does the user have to switch it on? */
+typedef enum Access { ACCESS_UNKNOWN, ACCESS_ON, ACCESS_OFF, ACCESS_UNAVAILABLE } Access;
 
 typedef enum UserForm { USER_ADDRESS, USER_LOCAL } UserForm;
 
 typedef struct Provider {
         char *id, *name;
         char **domains, **mx, **aliases, **methods;
-        Endpoint pop3; /* host NULL: none known; user is never set here */
+        Endpoint pop3, imap; /* host NULL: none known; user is never set here */
         Endpoint smtp[PROVIDER_SUBMISSIONS];
         size_t n_smtp;
-        bool imap; /* it has IMAP */
         UserForm user, user_outgoing;
         AccountPassword account_password;
         AppPassword app_password;
         char *app_password_page, *settings_page;
-        PopAccess pop;
+        Access pop_access, imap_access;
         char *plan, *alternative; /* words to show; NULL none */
         char *app_password_shape; /* as secret_shape.h writes it; NULL not known */
         char *sasl_unlisted;      /* a mechanism that it takes without offering it; NULL none */

@@ -24,17 +24,23 @@ int source_srv(Candidates *to, const DiscoveryContext *context, SourceNote *note
 int source_mx(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 int source_http(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 int source_certificate(Candidates *to, const DiscoveryContext *context, SourceNote *note);
-int source_guess(Candidates *to, const DiscoveryContext *context,
-                 SourceNote *note); /* no network */
+int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *note);
+/* The host that the user named, with the ports that the protocol has. No network. */
+int source_by_hand(Candidates *to, const DiscoveryContext *context, SourceNote *note);
 
 /* --- shared ----------------------------------------------------------------------------------------------------- */
 
+/* The protocols that fetch mail and are asked for, in order of preference; returns how many. */
+size_t incoming_protocols(const DiscoveryContext *context, Protocol ret[2]);
+/* @host with the protocol's own port for @security, and the address as user name. */
+int endpoint_default(Endpoint *to, Protocol protocol, const char *host, Security security,
+                     const MailAddress *address);
 /* The candidates of a provider of the table. */
-int candidates_add_provider(Candidates *to, const Provider *provider, const MailAddress *address,
-                            Source source);
+int candidates_add_provider(Candidates *to, const Provider *provider,
+                            const DiscoveryContext *context, Source source);
 /* The candidates of an autoconfig document. */
-int candidates_add_document(Candidates *to, const Autoconfig *document, const MailAddress *address,
-                            Source source);
+int candidates_add_document(Candidates *to, const Autoconfig *document,
+                            const DiscoveryContext *context, Source source);
 /* Remembers that @whom was told @what. */
 int disclose(Candidates *to, const char *how, const char *whom, const char *what);
 /* Fetches and reads an autoconfig document; @note gets a few words. Returns 0, also without one (*ret NULL): then the status of an HTTP refusal is in

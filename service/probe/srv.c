@@ -7,11 +7,12 @@
 #include "base/text.h"
 #include "probe/sources.h"
 
+enum { SRV_PAIRS = 4 };
+
 typedef struct SrvQuestion {
         const char *label;
         Protocol protocol;
         Security security;
-        bool imap; /* only asked to be able to say what there is instead of POP3 */
         /* filled by its fiber */
         const DiscoveryContext *context;
         DnsRecords *records;
@@ -35,74 +36,87 @@ static int srv_ask(void *arg)
         return r < 0 ? r : 0;
 }
 
-static int srv_endpoint(Endpoint *e, const SrvQuestion *q, const DnsSrv *srv)
+/* The @index-th usable target of the questions for one protocol: implicit TLS first. */
+static const DnsSrv *srv_target(const SrvQuestion *questions, size_t n, Protocol protocol,
+                                unsigned index, Security *ret)
 {
-        e->protocol = q->protocol;
-        e->security = q->security;
-        e->port = srv->port;
-        return text_set(&e->user, q->context->address->address) < 0
-                       ? -ENOMEM
-                       : host_normalize(&e->host, srv->target);
-}
+        for (size_t i = 0; i < n; i++) {
+                const SrvQuestion *q = &questions[i];
 
-/* The first usable target of the questions for one protocol, from @from on (to walk them). */
-static bool srv_next(const SrvQuestion *questions, size_t n, Protocol protocol, unsigned skip,
-                     const SrvQuestion **ret_q, const DnsSrv **ret_srv)
-{
-        for (size_t i = 0; i < n; i++)
-                for (unsigned k = 0;
-                     !questions[i].imap && questions[i].records &&
-                     questions[i].protocol == protocol && k < questions[i].records->n_srv;
+                for (unsigned k = 0; q->records && q->protocol == protocol && k < q->records->n_srv;
                      k++) {
-                        const DnsSrv *srv = &questions[i].records->srv[k];
+                        const DnsSrv *srv = &q->records->srv[k];
 
-                        if (!srv->target[0] || srv->port == 0)
+                        if (!srv->target[0] || srv->port == 0 || index-- > 0)
                                 continue;
-                        if (skip-- == 0) {
-                                *ret_q = &questions[i];
-                                *ret_srv = srv;
-                                return true;
-                        }
+                        *ret = q->security;
+                        return srv;
                 }
-        return false;
+        }
+        return NULL;
 }
 
-/* Pairs the i-th incoming with the i-th outgoing; a shorter list repeats its first. */
-static int srv_candidate(Candidates *to, const SrvQuestion *questions, size_t n, unsigned index,
-                         bool *ret_more)
+/* The @index-th server of @protocol, or the first where the list is shorter; none stays empty. Returns 1 when it was the @index-th. */
+static int srv_endpoint(Endpoint *e, const SrvQuestion *questions, size_t n, Protocol protocol,
+                        unsigned index)
+{
+        Security security;
+        const DnsSrv *srv = srv_target(questions, n, protocol, index, &security);
+        int more = srv != NULL, r;
+
+        if (!srv)
+                srv = srv_target(questions, n, protocol, 0, &security);
+        if (!srv)
+                return 0;
+        *e = (Endpoint){ .protocol = protocol, .security = security, .port = srv->port };
+        r = text_set(&e->user, questions[0].context->address->address);
+        if (r == 0)
+                r = host_normalize(&e->host, srv->target);
+        if (r == -EINVAL)
+                endpoint_deinit(e);
+        return r == -ENOMEM ? r : more;
+}
+
+/* Pairs the i-th incoming with the i-th outgoing; a shorter list repeats its first. Returns 1, 0 behind the last, -ENOMEM. */
+static int srv_candidate(Candidates *to, const SrvQuestion *questions, size_t n, Protocol protocol,
+                         unsigned index)
 {
         const char *domain = questions[0].context->address->domain;
-        Candidate candidate = { .source = SOURCE_SRV };
-        const SrvQuestion *q;
-        const DnsSrv *srv;
-        bool more = false;
-        int r;
+        Candidate c = { .source = SOURCE_SRV };
+        int in, out = 0;
 
-        more |= srv_next(questions, n, PROTOCOL_POP3, index, &q, &srv);
-        if (more || srv_next(questions, n, PROTOCOL_POP3, 0, &q, &srv)) {
-                r = srv_endpoint(&candidate.incoming, q, srv);
-                if (r == -ENOMEM)
-                        return r;
-                if (r == 0)
-                        candidate.incoming_trust = trust_of_host(candidate.incoming.host, domain);
+        in = srv_endpoint(&c.incoming, questions, n, protocol, index);
+        if (in >= 0)
+                out = srv_endpoint(&c.outgoing, questions, n, PROTOCOL_SMTP, index);
+        c.incoming_trust = c.incoming.host ? trust_of_host(c.incoming.host, domain) : TRUST_NONE;
+        c.outgoing_trust = c.outgoing.host ? trust_of_host(c.outgoing.host, domain) : TRUST_NONE;
+        if (in > 0 || out > 0)
+                candidates_add(to, &c);
+        endpoint_deinit(&c.incoming);
+        endpoint_deinit(&c.outgoing);
+        return in < 0 ? in : out < 0 ? out : in || out;
+}
+
+static int srv_candidates(Candidates *to, const SrvQuestion *questions, size_t n,
+                          const DiscoveryContext *context)
+{
+        Protocol protocols[2];
+        size_t n_protocols = incoming_protocols(context, protocols);
+        Security unused;
+        bool any = false;
+        int r = 1;
+
+        for (size_t p = 0; p < n_protocols; p++)
+                any |= srv_target(questions, n, protocols[p], 0, &unused) != NULL;
+        for (size_t p = 0; p < n_protocols && r >= 0; p++) {
+                /* With nothing incoming at all the outgoing servers are told once. */
+                if (any ? !srv_target(questions, n, protocols[p], 0, &unused) : p > 0)
+                        continue;
+                r = 1;
+                for (unsigned i = 0; r > 0 && i < SRV_PAIRS; i++)
+                        r = srv_candidate(to, questions, n, protocols[p], i);
         }
-        if (srv_next(questions, n, PROTOCOL_SMTP, index, &q, &srv))
-                more = true;
-        else if (!srv_next(questions, n, PROTOCOL_SMTP, 0, &q, &srv))
-                q = NULL;
-        if (q) {
-                r = srv_endpoint(&candidate.outgoing, q, srv);
-                if (r == -ENOMEM)
-                        return r;
-                if (r == 0)
-                        candidate.outgoing_trust = trust_of_host(candidate.outgoing.host, domain);
-        }
-        if (more)
-                candidates_add(to, &candidate);
-        endpoint_deinit(&candidate.incoming);
-        endpoint_deinit(&candidate.outgoing);
-        *ret_more = more;
-        return 0;
+        return MIN(r, 0);
 }
 
 static void questions_deinit(SrvQuestion *questions, size_t n)
@@ -124,23 +138,33 @@ static bool offered(const SrvQuestion *q)
         return q->records && q->records->n_srv > 0 && q->records->srv[0].target[0];
 }
 
-static int srv_denials(Candidates *to, const SrvQuestion *questions, size_t n)
+/* Is @protocol denied, and under no label offered? */
+static bool protocol_denied(const SrvQuestion *questions, size_t n, Protocol protocol)
 {
-        bool pop = false, no = false, imap = false;
+        bool no = false;
 
         for (size_t i = 0; i < n; i++) {
-                const SrvQuestion *q = &questions[i];
-
-                imap |= q->imap && offered(q);
-                pop |= !q->imap && q->protocol == PROTOCOL_POP3 && offered(q);
-                no |= !q->imap && q->protocol == PROTOCOL_POP3 && denied(q);
+                if (questions[i].protocol != protocol)
+                        continue;
+                if (offered(&questions[i]))
+                        return false;
+                no |= denied(&questions[i]);
         }
-        if (pop || !no)
-                return 0;
-        to->no_pop = true;
-        return imap ? text_set(&to->alternative,
-                               "This domain announces IMAP and says that it has no POP3.")
-                    : 0;
+        return no;
+}
+
+static int srv_denials(Candidates *to, const SrvQuestion *questions, size_t n)
+{
+        bool imap = false;
+
+        to->no_pop = protocol_denied(questions, n, PROTOCOL_POP3);
+        to->no_imap = protocol_denied(questions, n, PROTOCOL_IMAP);
+        for (size_t i = 0; i < n; i++)
+                imap |= questions[i].protocol == PROTOCOL_IMAP && offered(&questions[i]);
+        return to->no_pop && imap
+                       ? text_set(&to->alternative,
+                                  "This domain announces IMAP and says that it has no POP3.")
+                       : 0;
 }
 
 static int questions_ask(SrvQuestion *questions, size_t n)
@@ -163,13 +187,13 @@ int source_srv(Candidates *to, const DiscoveryContext *context, SourceNote *note
                 { "_pop3._tcp", PROTOCOL_POP3, SECURITY_STARTTLS, .context = context },
                 { "_submissions._tcp", PROTOCOL_SMTP, SECURITY_TLS, .context = context },
                 { "_submission._tcp", PROTOCOL_SMTP, SECURITY_STARTTLS, .context = context },
-                { "_imaps._tcp", PROTOCOL_POP3, SECURITY_TLS, true, .context = context },
+                { "_imaps._tcp", PROTOCOL_IMAP, SECURITY_TLS, .context = context },
+                { "_imap._tcp", PROTOCOL_IMAP, SECURITY_STARTTLS, .context = context },
         };
-        bool more = true;
         int r = questions_ask(questions, ELEMENTS(questions));
 
-        for (unsigned i = 0; r == 0 && more && i < 4; i++)
-                r = srv_candidate(to, questions, ELEMENTS(questions), i, &more);
+        if (r == 0)
+                r = srv_candidates(to, questions, ELEMENTS(questions), context);
         if (r == 0)
                 r = srv_denials(to, questions, ELEMENTS(questions));
         if (r == 0 && to->n == 0 && questions[0].status != DNS_OK)

@@ -33,16 +33,18 @@ static Trust provider_trust(Source source, const char *host, const char *domain)
         }
 }
 
-static int provider_facts(Candidate *c, const Provider *p)
+static int provider_facts(Candidate *c, const Provider *p, Protocol protocol)
 {
         int r;
 
         c->poll_minimum_usec = p->poll_minimum_usec;
-        c->pop = p->pop;
+        c->access = protocol == PROTOCOL_IMAP ? p->imap_access : p->pop_access;
         c->oauth_only = provider_needs_oauth(p);
+        c->two_factor = p->app_password == APP_PASSWORD_WITH_2FA;
         c->app_password = p->account_password == ACCOUNT_PASSWORD_REFUSED && !c->oauth_only;
         if ((r = text_set(&c->provider, p->id)) < 0 ||
             (r = text_set(&c->provider_name, p->name)) < 0 ||
+            (r = list_copy(&c->methods, p->methods)) < 0 ||
             (r = text_set(&c->hint_url, p->settings_page)) < 0 ||
             (r = text_set(&c->password_url, p->app_password_page)) < 0 ||
             (r = text_set(&c->plan, p->plan)) < 0)
@@ -50,40 +52,55 @@ static int provider_facts(Candidate *c, const Provider *p)
         return text_set(&c->oauth_issuer, p->oauth_issuer);
 }
 
-/* Somebody who knows says that there is no POP3. */
-static int provider_without_pop(Candidates *to, const Provider *p)
+/* Somebody who knows says what there is not, and what there is instead. */
+static int provider_without(Candidates *to, const Provider *p)
 {
         int r;
 
-        to->no_pop = true;
-        r = text_set(&to->no_pop_provider, p->name);
+        to->no_pop = !p->pop3.host && p->pop_access == ACCESS_UNAVAILABLE;
+        to->no_imap = !p->imap.host && p->imap_access == ACCESS_UNAVAILABLE;
+        if (!to->no_pop && !to->no_imap)
+                return 0;
+        r = text_set(&to->provider, p->name);
         if (r == 0)
-                r = text_set(&to->alternative, p->alternative ? p->alternative
-                                               : p->imap      ? "This provider has IMAP only."
+                r = text_set(&to->alternative, p->alternative  ? p->alternative
+                                               : p->imap.host ? "This provider has IMAP only."
                                                               : NULL);
         return r < 0 ? r : text_set(&to->alternative_url, p->settings_page);
 }
 
-int candidates_add_provider(Candidates *to, const Provider *p, const MailAddress *address,
-                            Source source)
+static int provider_candidate(Candidates *to, const Provider *p, const Endpoint *incoming,
+                              size_t index, const MailAddress *address, Source source)
 {
-        size_t n = MAX(p->n_smtp, (size_t) 1);
+        Candidate c = { .source = source };
         int r = 0;
 
-        if (!p->pop3.host && p->pop == POP_UNAVAILABLE)
-                r = provider_without_pop(to, p);
-        for (size_t i = 0; i < n && r == 0; i++) {
-                Candidate c = { .source = source };
+        if (incoming)
+                r = provider_endpoint(&c.incoming, incoming, p->user, address);
+        if (r == 0 && index < p->n_smtp)
+                r = provider_endpoint(&c.outgoing, &p->smtp[index], p->user_outgoing, address);
+        c.incoming_trust = provider_trust(source, c.incoming.host, address->domain);
+        c.outgoing_trust = provider_trust(source, c.outgoing.host, address->domain);
+        if (r == 0)
+                r = provider_facts(&c, p, c.incoming.protocol);
+        candidates_add(to, &c);
+        return r;
+}
 
-                r = provider_endpoint(&c.incoming, &p->pop3, p->user, address);
-                if (r == 0 && i < p->n_smtp)
-                        r = provider_endpoint(&c.outgoing, &p->smtp[i], p->user_outgoing, address);
-                c.incoming_trust = provider_trust(source, c.incoming.host, address->domain);
-                c.outgoing_trust = provider_trust(source, c.outgoing.host, address->domain);
-                if (r == 0)
-                        r = provider_facts(&c, p);
-                candidates_add(to, &c);
-        }
+int candidates_add_provider(Candidates *to, const Provider *p, const DiscoveryContext *context,
+                            Source source)
+{
+        const Endpoint *incoming[2] = {};
+        size_t n = 0;
+        int r = provider_without(to, p);
+
+        if (context->pop3 && p->pop3.host)
+                incoming[n++] = &p->pop3;
+        if (context->imap && p->imap.host)
+                incoming[n++] = &p->imap;
+        for (size_t i = 0; i < MAX(n, (size_t) 1); i++)
+                for (size_t k = 0; k < MAX(p->n_smtp, (size_t) 1) && r == 0; k++)
+                        r = provider_candidate(to, p, incoming[i], k, context->address, source);
         return r;
 }
 
@@ -93,7 +110,7 @@ int source_table(Candidates *to, const DiscoveryContext *context, SourceNote *no
 
         snprintf(note->text, sizeof(note->text), "%s",
                  p ? p->name : "not a provider that is known");
-        return p ? candidates_add_provider(to, p, context->address,
+        return p ? candidates_add_provider(to, p, context,
                                            p->administrator ? SOURCE_ADMINISTRATOR : SOURCE_TABLE)
                  : 0;
 }
@@ -102,7 +119,7 @@ int source_table(Candidates *to, const DiscoveryContext *context, SourceNote *no
 
 typedef struct LocalSearch {
         Candidates *to;
-        const MailAddress *address;
+        const DiscoveryContext *context;
         char *found; /* file */
 } LocalSearch;
 
@@ -114,22 +131,22 @@ static int local_take(const char *path, const char *text, size_t len, void *user
 
         if (search->found)
                 return 0;
-        r = autoconfig_parse(&document, text, len, search->address->address);
+        r = autoconfig_parse(&document, text, len, search->context->address->address);
         if (r == -EBADMSG) {
                 log_warning("%s: not an autoconfig document", path);
                 return 0;
         }
-        if (r < 0 || !list_contains_nocase(document->domains, search->address->domain))
+        if (r < 0 || !list_contains_nocase(document->domains, search->context->address->domain))
                 return r;
         r = text_set(&search->found, strrchr(path, '/') + 1);
         return r < 0 ? r
-                     : candidates_add_document(search->to, document, search->address,
+                     : candidates_add_document(search->to, document, search->context,
                                                SOURCE_ADMINISTRATOR);
 }
 
 int source_local(Candidates *to, const DiscoveryContext *context, SourceNote *note)
 {
-        LocalSearch search = { .to = to, .address = context->address };
+        LocalSearch search = { .to = to, .context = context };
         int r = local_files_read(context->autoconfig_directory, ".xml", local_take, &search);
 
         snprintf(note->text, sizeof(note->text), "%.200s",

@@ -475,7 +475,7 @@ def test_refused_arguments(root):
              ('a@example.test', {'incoming': {'host': 'x\ny'}}, 'InvalidArgument', 'host'),
              ('a@example.test', {'incoming': {'host': 'h', 'port': ('i', -1)}}, 'InvalidArgument', 'port'),
              ('a@example.test', {'incoming': {'a': {'b': 'c'}}}, 'InvalidArgument', "'a'"),
-             ('a@example.test', {'protocol': 'imap'}, 'NotSupported', ''),
+             ('a@example.test', {'protocol': 'jmap'}, 'InvalidArgument', 'protocol'),
              ('no address', {}, 'InvalidAddress', ''), ('', {}, 'InvalidAddress', ''),
              ('a' * 2000 + '@example.test', {}, 'InvalidAddress', ''), ('a@example.test\r\n', {}, 'InvalidAddress', ''),
              ('a@example.test', {'interval': 1}, 'InvalidArgument', 'interval'),

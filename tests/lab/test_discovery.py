@@ -177,8 +177,8 @@ def administered(lab, build, folder):
         yield bus
 
 
-def search(client, address, **options):
-    setup = client.start_setup(address, dry_run=True, until='discovery', **options)
+def search(client, address, protocol='pop3', **options):
+    setup = client.start_setup(address, dry_run=True, until='discovery', protocol=protocol, **options)
     setup.wait_state('ready', 'failed', 'waiting')
     return setup
 
@@ -557,7 +557,7 @@ def test_cli_json(service):
     done = service.cli('discover', '--json', 'alice@foreign.test')
     assert done.returncode == 0
     result = json.loads(done.stdout)
-    assert [c['source'] for c in result['candidates']] == ['srv', 'mx']
+    assert [(c['source'], c['incoming']['protocol']) for c in result['candidates'][:2]] == [('srv', 'pop3'), ('mx', 'pop3')]
     assert result['candidates'][0]['incoming']['trust'] == 'none'
     evidence = next(s for s in result['steps'] if s['id'] == 'discovery')['evidence']
     assert {line.split(':')[0] for line in evidence['sources']} >= {'table', 'pacc', 'autoconfig', 'ispdb', 'srv', 'mx', 'certificate'}

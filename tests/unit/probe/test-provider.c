@@ -104,14 +104,16 @@ static void test_facts(void **state)
 
         assert_string_equal(gmail->pop3.host, "pop.gmail.com");
         assert_int_equal(gmail->pop3.port, 995);
+        assert_string_equal(gmail->imap.host, "imap.gmail.com");
+        assert_int_equal(gmail->imap.protocol, PROTOCOL_IMAP);
         assert_int_equal(gmail->n_smtp, 2);
-        assert_int_equal(gmail->pop, POP_OFF);
+        assert_int_equal(gmail->pop_access, ACCESS_OFF);
         assert_int_equal(gmail->account_password, ACCOUNT_PASSWORD_REFUSED);
         assert_false(provider_needs_oauth(gmail));
         assert_true(provider_needs_oauth(provider_by_domain(p, "outlook.com")));
         assert_int_equal(web->user, USER_LOCAL);
         assert_int_equal(web->poll_minimum_usec, 15 * USEC_PER_MINUTE);
-        assert_int_equal(provider_by_domain(p, "icloud.com")->pop, POP_UNAVAILABLE);
+        assert_int_equal(provider_by_domain(p, "icloud.com")->pop_access, ACCESS_UNAVAILABLE);
 }
 
 static void write_file(const char *folder, const char *name, const char *text)
