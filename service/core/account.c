@@ -303,13 +303,16 @@ int account_store_secrets(Account *account, const Secret *incoming, const Secret
 
 int account_take_maildrop(Account *account)
 {
-        int r;
+        int r = 0;
 
-        while (account->maildrop_busy) {
+        account->maildrop_waiters++;
+        while (r == 0 && account->maildrop_busy && !account->gone)
                 r = fiber_queue_wait(&account->maildrop_queue);
-                if (r < 0)
-                        return r;
-        }
+        account->maildrop_waiters--;
+        if (r < 0)
+                return r;
+        if (account->gone)
+                return -ENOENT;
         account->maildrop_busy = true;
         return 0;
 }
@@ -417,6 +420,20 @@ static int remove_mail(Core *core, const char *location)
         return r < 0 ? r : job->result;
 }
 
+/* Whoever waits for the maildrop still holds on to the account: they leave with -ENOENT before it goes. What was planned meanwhile goes
+ * with it. */
+static int account_let_go(Account *account)
+{
+        int r = 0;
+
+        account->gone = true;
+        fiber_queue_wake_all(&account->maildrop_queue);
+        while (r == 0 && account->maildrop_waiters > 0)
+                r = fiber_yield();
+        scheduler_forget(account->core->scheduler, account);
+        return r;
+}
+
 int account_remove(Account *account, bool with_mail)
 {
         Core *core = account->core;
@@ -432,7 +449,7 @@ int account_remove(Account *account, bool with_mail)
         /* The run ends here; a look for the verification mail ends by itself when the account is gone. */
         r = account_take_maildrop(account);
         if (r < 0)
-                return r;
+                return r == -ENOENT ? ACCOUNT_INVALID_STATE : r;
         account->removing = true;
         r = store_account_delete(core->store, account->record.id);
         if (r < 0 && r != -ENOENT) {
@@ -441,6 +458,9 @@ int account_remove(Account *account, bool with_mail)
                 scheduler_plan(core->scheduler, account, clock_now());
                 return r;
         }
+        r = account_let_go(account);
+        if (r < 0)
+                return r;
         account->removing = false;
         core_remove_account(core, account);
         account_free(account);

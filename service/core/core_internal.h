@@ -110,6 +110,7 @@ struct Account {
         Fiber *fiber; /* the run under way */
         bool run_manual, removing;
         bool disowned;        /* its uid has another login name by now */
+        bool gone;            /* deleted from the store, and about to be freed */
         bool run_skipped;     /* the next run tries also what was skipped */
         bool run_left;        /* the last one has left mail for the next, which follows soon */
         uint64_t next_run_id; /* shown to callers: counts up */
@@ -118,6 +119,7 @@ struct Account {
         uint64_t run_published_usec;
         /* POP3 locks the maildrop: a fetch and a look for the verification mail exclude one another. */
         bool maildrop_busy;
+        unsigned maildrop_waiters;
         FiberQueue maildrop_queue;
         Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
         uint64_t last_login_usec; /* clock_now() units, for LOGIN-DELAY */
@@ -139,7 +141,7 @@ bool account_set_cause(Account *account, const char *cause);
 /* Causes that do not stop it, separated by blanks; NULL none. */
 void account_set_warnings(Account *account, const char *causes);
 AccountState account_state_of_cause(const char *cause);
-/* Waits for the maildrop. Suspends. Returns 0, -ECANCELED, -ETIME. */
+/* Waits for the maildrop. Suspends. Returns 0; -ENOENT: the account is being removed, and freed soon; -ECANCELED, -ETIME. */
 int account_take_maildrop(Account *account);
 void account_give_maildrop(Account *account);
 /* The sealed secret of a side, opened. Returns 0, -ENOENT, -EBADMSG. */

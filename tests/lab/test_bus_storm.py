@@ -14,7 +14,7 @@ from gi.repository import Gio, GLib
 
 from wplab.authority import Authority
 from wplab.bus import Bus, NAME, SANITIZERS
-from wplab.client import MANAGER, OBJECT_MANAGER, ROOT, SETUP, BusError, Connection, Peer
+from wplab.client import ACCOUNT, MANAGER, OBJECT_MANAGER, ROOT, SETUP, BusError, Connection, Peer
 from wplab.run import CLEAN_ENV, until
 
 NOBODY, BIN = 65534, 2
@@ -220,6 +220,33 @@ def test_killed_processes(bus):
             polkit.release(True)
         settle(bus, root)
         assert bus.service_pid() == pid
+
+
+def test_removed_while_at_work(bus):
+    """An account that is removed, twice at once, while its first fetch and the look for the verification mail are under way."""
+    pid = bus.activate()
+    with Connection(bus) as root, Connection(bus) as other:
+        for i in range(40 if LONG else 12):
+            setup = root.start_setup('eve@example.test')
+            setup.wait_need('password')
+            setup.set_password('evepw')
+            assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
+            account = setup.commit()
+            if i % 3 == 1:
+                root.wait(lambda: setup.steps['verification'].status != 'pending')
+            elif i % 3 == 2:
+                root.wait(lambda: account['Run'] or account['LastSuccess'])
+            for caller in (root, other):
+                send(caller, account.path, ACCOUNT, 'FetchNow', 'a{sv}', {})
+                send(caller, account.path, ACCOUNT, 'Remove')
+                send(caller, account.path, ACCOUNT, 'Check')
+            until(lambda: account.path not in root.objects(), 'the account to go', 30)
+            setup.cancel()
+            for path, interfaces in root.objects().items():
+                if interfaces.get(SETUP, {}).get('State') not in (None, 'cancelled', 'succeeded'):
+                    root.call(path, SETUP, 'Cancel')
+        assert root.accounts() == []
+    assert bus.service_pid() == pid
 
 
 # -- what was asked is what is done
