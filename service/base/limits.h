@@ -32,6 +32,7 @@ enum {
         /* our own dialogues */
         LIMIT_DIALOGUES = 256,
         LIMIT_DIALOGUES_PER_HOST = 2,
+        LIMIT_IDLE = 1000, /* dialogues that wait for news */
         LIMIT_STACK = 256 * 1024,     /* octets of a fiber's stack */
         LIMIT_TRANSCRIPT = 64 * 1024, /* octets kept of one dialogue */
         /* from callers */
@@ -60,6 +61,7 @@ enum {
 #define LIMIT_GREETING_USEC (30 * USEC_PER_SEC)
 #define LIMIT_COMMAND_USEC (60 * USEC_PER_SEC) /* one reply, tarpits of a wrong password included */
 #define LIMIT_IDLE_USEC (60 * USEC_PER_SEC)    /* no octet of a message */
+#define LIMIT_ALIVE_USEC (10 * USEC_PER_SEC)   /* an answer that shows that an old connection still lives */
 #define LIMIT_HTTPS_USEC (10 * USEC_PER_SEC)   /* one document, redirects included */
 #define LIMIT_DISCOVERY_USEC (20 * USEC_PER_SEC)
 #define LIMIT_SECRET_FD_USEC (5 * USEC_PER_SEC)

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/push.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/cause.h"
@@ -18,6 +19,8 @@ Account *account_free(Account *account)
         if (!account)
                 return NULL;
         account->fiber = fiber_cancel(account->fiber);
+        if (account->core)
+                push_drop(account->core->push, account);
         secret_unref(account->doubted);
         account_record_deinit(&account->record);
         run_record_deinit(&account->run_record);
@@ -296,6 +299,7 @@ int account_store_secrets(Account *account, const Secret *incoming, const Secret
         if (r < 0)
                 return r;
         sealed = (SealedSecrets){ in.data, out.data, in.len, out.len };
+        push_drop(account->core->push, account); /* signed in by what may be the old one */
         return store_account_set_secrets(account->core->store, account->record.id, &sealed);
 }
 

@@ -203,6 +203,9 @@ static const Key keys[] = {
         { "fetch", "run-messages", read_count, AT(run_messages), 1, LIMIT_LIST },
         { "fetch", "run-bytes", read_size, AT(run_bytes), 1, UINT64_C(1) << 60 },
         { "fetch", "run-time", read_duration, AT(run_usec), USEC_PER_SEC, USEC_PER_DAY },
+        { "fetch", "idle-connections", read_count, AT(idle_connections), 0, LIMIT_IDLE },
+        { "fetch", "idle-renew", read_duration, AT(idle_renew_usec), USEC_PER_SEC,
+          29 * USEC_PER_MINUTE }, /* RFC 2177 */
         { "fetch", "message-maximum", read_size, AT(message_maximum), 1, UINT64_C(1) << 60 },
         { "delivery", "lmtp-socket", read_path, AT(lmtp_socket) },
         { "delivery", "lmtp-domain", read_domain, AT(lmtp_domain) },
@@ -426,6 +429,8 @@ static int config_defaults(Config *config, bool user)
                 .run_messages = 20000,
                 .run_bytes = UINT64_C(1) << 30,
                 .run_usec = 15 * USEC_PER_MINUTE,
+                .idle_connections = LIMIT_IDLE,
+                .idle_renew_usec = 12 * USEC_PER_MINUTE,
                 .message_maximum = UINT64_C(1) << 30,
                 .verification_timeout_usec = 3 * USEC_PER_MINUTE,
                 .guess = true,

@@ -30,6 +30,8 @@ typedef struct Config {
         uint64_t logins_per_minute;             /* at one host; default 600 */
         /* one run's share; what is left over comes with the next, which follows soon; defaults 20000, 1 GiB, 15 min */
         uint64_t run_messages, run_bytes, run_usec;
+        uint64_t idle_connections; /* that wait for news at the same time; default and at most LIMIT_IDLE */
+        uint64_t idle_renew_usec;  /* how long one IDLE lasts; default 12 min, below what any provider allows */
         uint64_t message_maximum; /* a larger one is skipped; default 1 GiB */
         /* [delivery] */
         char *lmtp_socket; /* NULL: accounts cannot choose LMTP */

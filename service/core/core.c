@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/core_internal.h"
+#include "core/push.h"
 #include "probe/cause.h"
 #include "probe/reply.h"
 
@@ -297,6 +298,8 @@ static int core_open(Core *core)
                 r = pool_new(&core->disk, (unsigned) core->config->disk_threads, NULL);
         if (r == 0)
                 r = scheduler_new(&core->scheduler, core);
+        if (r == 0)
+                r = push_new(&core->push, core);
         if (r < 0)
                 return log_fault(r, "starting");
         r = store_accounts(core->store, core_load_account, core);
@@ -338,6 +341,7 @@ Core *core_free(Core *core)
         while (core->n_setups > 0)
                 setup_free(core->setups[--core->n_setups]);
         core->scheduler = scheduler_free(core->scheduler);
+        core->push = push_free(core->push);
         while (core->n_accounts > 0)
                 account_free(core->accounts[--core->n_accounts]);
         core->store = store_close(core->store);

@@ -12,6 +12,8 @@
 #include "proto/verification.h"
 
 typedef struct Scheduler Scheduler;
+typedef struct Push Push;
+struct Parked;
 
 struct Core {
         const Config *config; /* borrowed */
@@ -30,6 +32,7 @@ struct Core {
         FiberQueue sign_in_queue; /* one of them has ended */
         Pool *disk;               /* fsync, renames, removal */
         Scheduler *scheduler;
+        Push *push; /* dialogues that wait for news */
         Account **accounts;
         size_t n_accounts;
         Setup **setups;
@@ -122,6 +125,8 @@ struct Account {
         unsigned maildrop_waiters;
         FiberQueue maildrop_queue;
         Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
+        struct Parked *parked;         /* its dialogue that waits for news; NULL none */
+        uint64_t push_not_before_usec; /* its server does not keep such a dialogue */
         uint64_t last_login_usec; /* clock_now() units, for LOGIN-DELAY */
         uint64_t broken_usec;     /* when the last dialogue ended without QUIT; 0 it did not */
         /* A fetch that comes across the verification mail tells the setup that looks for it. */

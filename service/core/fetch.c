@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/fetch.h"
+#include "core/push.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
@@ -268,11 +269,27 @@ static int fetch_sign_in(Fetch *f)
         return 0;
 }
 
+/* The session that has waited for news since the last run, or a new one. */
+static int fetch_enter(Fetch *f)
+{
+        int r = push_take(f->core->push, f->account, &f->session, &f->mailbox, &f->read_only);
+
+        f->resumed = r == 1;
+        return r == 0 ? fetch_sign_in(f) : MIN(r, 0);
+}
+
+/* The server tells of new mail by itself, where it can; else it is left in peace. */
+static void fetch_leave(Fetch *f)
+{
+        if (!f->parkable || !push_park(f->core->push, f->account, &f->session, &f->mailbox, f->read_only))
+                session_quit(&f->session);
+}
+
 static int fetch_dialogue(Fetch *f)
 {
         int r;
 
-        r = fetch_sign_in(f);
+        r = fetch_enter(f);
         if (r < 0 || f->finding.status == STEP_FAILED)
                 return r;
         finding_clear(&f->finding);
@@ -281,7 +298,7 @@ static int fetch_dialogue(Fetch *f)
         if (r == 1)
                 return fetch_refused(f);
         if (r == 0)
-                session_quit(&f->session);
+                fetch_leave(f);
         return r;
 }
 

@@ -52,6 +52,10 @@ struct Fetch {
         const FetchProtocol *protocol;
         void *state;     /* the protocol's own */
         Session session; /* signed in when the protocol gets it */
+        bool resumed;    /* it has waited for news since the last run; @mailbox is selected */
+        ImapMailbox mailbox;
+        bool read_only;
+        bool parkable; /* the protocol has left @mailbox selected, and all is well: it may wait for news */
         Outcome no;
         RunRecord run;        /* a protocol counts listed, skipped, deleted */
         bool with_skipped;    /* asked for: also what could not be read three times */

@@ -27,6 +27,7 @@ typedef struct Folder {
         size_t first, n;       /* its items */
         size_t fresh, n_fresh; /* and of those what is to be read */
         bool listed;
+        ImapMailbox box;
 } Folder;
 
 typedef struct ImapRun {
@@ -137,8 +138,10 @@ static int on_uid(void *userdata, uint32_t uid)
 {
         Fetch *f = userdata;
         ImapRun *run = f->state;
+        Folder *folder = &run->folders[run->at];
 
-        return add_item(run, &run->folders[run->at], uid);
+        folder->highest = MAX(folder->highest, uid);
+        return add_item(run, folder, uid);
 }
 
 static void run_forget_items(ImapRun *run, size_t from)
@@ -171,14 +174,25 @@ static int folder_list(Fetch *f, Folder *folder, const ImapMailbox *box)
         return r;
 }
 
+/* A session that has waited for news has it selected already, and has been told what has come. */
+static int folder_select(Fetch *f, Folder *folder)
+{
+        bool read_only = !run_deletes(f);
+
+        if (f->resumed && folder == ((ImapRun *) f->state)->folders && f->read_only == read_only) {
+                folder->box = f->mailbox;
+                return 0;
+        }
+        return imap_select(f->session.imap, folder->name, read_only, &folder->box, &f->no);
+}
+
 /* A folder that is not there any more does not keep the others from being read. */
 static int folder_open(Fetch *f, Folder *folder)
 {
         ImapRun *run = f->state;
-        ImapMailbox box;
         int r;
 
-        r = imap_select(f->session.imap, folder->name, !run_deletes(f), &box, &f->no);
+        r = folder_select(f, folder);
         if (r == 1 && run->n_folders > 1 && f->no.kind == OUTCOME_REPLY &&
             !text_equal(folder->name, "INBOX") && text_starts_nocase(f->no.text, "NO")) {
                 outcome_reset(&f->no);
@@ -186,8 +200,8 @@ static int folder_open(Fetch *f, Folder *folder)
         }
         if (r)
                 return r;
-        folder_set_validity(f, folder, &box);
-        return folder_list(f, folder, &box);
+        folder_set_validity(f, folder, &folder->box);
+        return folder_list(f, folder, &folder->box);
 }
 
 static int run_list(Fetch *f)
@@ -459,14 +473,14 @@ static bool folder_has_work(const Fetch *f, const Folder *folder)
 static int run_folder(Fetch *f, size_t index)
 {
         ImapRun *run = f->state;
-        const Folder *folder = &run->folders[index];
-        ImapMailbox box;
+        Folder *folder = &run->folders[index];
         int r = 0;
 
         if (!folder_has_work(f, folder))
                 return 0;
         if (run->at != index) {
-                r = imap_select(f->session.imap, folder->name, !run_deletes(f), &box, &f->no);
+                r = imap_select(f->session.imap, folder->name, !run_deletes(f), &folder->box,
+                                &f->no);
                 run->at = index;
                 if (r)
                         return r;
@@ -493,6 +507,29 @@ static int run_note_findings(Fetch *f)
         return r == 0 ? fetch_note_absent(f) : r;
 }
 
+/* The first folder is the one that news are waited for in. What has come into it since it was listed is told by its size. */
+static int run_park(Fetch *f)
+{
+        ImapRun *run = f->state;
+        Folder *first = run->folders;
+        uint32_t exists = imap_exists(f->session.imap);
+        int r = 0;
+
+        if (!imap_capabilities(f->session.imap)->idle)
+                return 0;
+        if (run->at != 0) {
+                exists = first->box.exists;
+                r = imap_select(f->session.imap, first->name, !run_deletes(f), &first->box, &f->no);
+                if (r == 0 && first->box.exists > exists)
+                        f->run.left++;
+        }
+        f->mailbox = first->box;
+        f->mailbox.uid_next = run->at == 0 && first->listed ? first->highest + 1 : 0;
+        f->read_only = !run_deletes(f);
+        f->parkable = r == 0;
+        return r;
+}
+
 static int run_prepare(Fetch *f)
 {
         ImapRun *run = f->state;
@@ -505,7 +542,7 @@ static int run_prepare(Fetch *f)
         run->n_folders = 1;
         for (size_t i = 0; i < run->n_folders && r == 0; i++)
                 r = folder_set_key(&run->folders[i]);
-        return r == 0 ? imap_identify(f->session.imap, &f->no) : r;
+        return r == 0 && !f->resumed ? imap_identify(f->session.imap, &f->no) : r;
 }
 
 static int run_dialogue(Fetch *f)
@@ -537,7 +574,8 @@ static int run_dialogue(Fetch *f)
                 /* The rest of a message is still on the wire: this dialogue is over. */
                 session_close(&f->session);
                 r = 0;
-        }
+        } else if (r == 0)
+                r = run_park(f);
         return r ? r : run_note_findings(f);
 }
 

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "core/core_internal.h"
 #include "core/lane.h"
+#include "core/push.h"
 
 #define BUSY_GAP_USEC \
         (500 * USEC_PER_MSEC)         /* until one whose last run has not ended is asked again */
@@ -154,7 +155,8 @@ static void account_unplan(Scheduler *scheduler, Account *account)
 /* LOGIN-DELAY: a fetch inside of it waits, it does not fail (RFC 2449 section 6.5). */
 static uint64_t account_earliest(const Account *account, uint64_t now)
 {
-        if (!account->last_login_usec)
+        /* Who is signed in already does not sign in too often. */
+        if (!account->last_login_usec || push_waits(account))
                 return now;
         return MAX(now, account->last_login_usec + account->record.poll_minimum_usec);
 }
@@ -168,6 +170,7 @@ void scheduler_plan(Scheduler *scheduler, Account *account, uint64_t not_before_
                 return; /* the run plans the next one when it ends */
         if (account_stopped(account)) {
                 account_unplan(scheduler, account);
+                push_drop(account->core->push, account);
                 account_changed(account, ACCOUNT_CHANGED_NEXT_RUN);
                 return;
         }
@@ -185,6 +188,7 @@ void scheduler_now(Scheduler *scheduler, Account *account)
 void scheduler_forget(Scheduler *scheduler, Account *account)
 {
         account_unplan(scheduler, account);
+        push_drop(account->core->push, account);
         for (size_t i = 0; i < scheduler->n_running; i++)
                 if (scheduler->running[i] == account) {
                         scheduler->running[i] = scheduler->running[--scheduler->n_running];
@@ -252,8 +256,10 @@ void scheduler_network(Scheduler *scheduler, bool online)
                 return;
         log_info("the network is %s",
                  online ? back ? "back" : "another one" : "gone: waiting for it");
-        if (online)
+        if (online) {
                 scheduler_spread(scheduler, 0, true);
+                push_network(scheduler->core->push);
+        }
         fiber_queue_wake_all(&scheduler->changed);
 }
 

@@ -24,6 +24,20 @@ void session_close(Session *session)
         outcome_reset(&session->no);
 }
 
+void session_move(Session *to, Session *from)
+{
+        session_close(to);
+        to->addresses = TAKE(from->addresses);
+        to->stream = TAKE(from->stream);
+        to->pop3 = TAKE(from->pop3);
+        to->smtp = TAKE(from->smtp);
+        to->imap = TAKE(from->imap);
+        to->certificate = TAKE(from->certificate);
+        to->tls_on = from->tls_on;
+        to->logged_in = from->logged_in;
+        from->tls_on = from->logged_in = false;
+}
+
 int session_look_again(Session *ret, const Session *from)
 {
         _cleanup_(dns_addresses_freep) DnsAddresses *addresses = NULL;

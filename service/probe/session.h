@@ -89,6 +89,8 @@ int session_look_again(Session *ret, const Session *from);
  * for the fetch. */
 int session_open(Session *session, Finding *ret, StepId *ret_step);
 /* The steps of a side, in order: SIDE_INCOMING + index gives incoming.dns ... */
+/* @from's dialogue becomes @to's, which keeps whom it is with; @from is as after session_close(). */
+void session_move(Session *to, Session *from);
 StepId session_step(Side side, StepId incoming_step);
 /* LOGIN-DELAY in microseconds, 0 none. */
 uint64_t session_login_delay(const Session *session);

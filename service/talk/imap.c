@@ -704,6 +704,14 @@ uint32_t imap_exists(const Imap *imap)
         return imap->exists;
 }
 
+bool imap_take_news(Imap *imap)
+{
+        bool news = imap->changed;
+
+        imap->changed = false;
+        return news;
+}
+
 typedef struct Uids {
         uint32_t from;
         ImapEachUid each;
@@ -1198,6 +1206,7 @@ static int idle_begin(Imap *imap, Outcome *no)
 {
         int r;
 
+        FIBER_DEADLINE(LIMIT_ALIVE_USEC);
         r = begin(imap, no);
         if (r == 0)
                 r = dialogue_say(&imap->dialogue, NULL, "%s IDLE", imap->tag);
@@ -1261,8 +1270,7 @@ int imap_idle(Imap *imap, uint64_t usec, bool *ret_news, Outcome *no)
         }
         if (r)
                 return r;
-        *ret_news = imap->changed;
-        imap->changed = false;
+        *ret_news = imap_take_news(imap);
         return 0;
 }
 

@@ -55,6 +55,8 @@ typedef struct ImapMailbox {
 
 /* EXAMINE (@read_only, without side effects) or SELECT. @name as on the wire. */
 int imap_select(Imap *imap, const char *name, bool read_only, ImapMailbox *ret, Outcome *no);
+/* Have messages come into it since it was selected, or this was asked last? */
+bool imap_take_news(Imap *imap);
 /* Messages in the selected mailbox, by what the server has said last. */
 uint32_t imap_exists(const Imap *imap);
 /* UIDs from @from on, in the server's order. */

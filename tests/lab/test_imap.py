@@ -22,6 +22,7 @@ from wplab.reader import read_imap, read_mailbox
 HOST = 'odd.example.test'
 REAL = endpoint('imap.example.test', 993, protocol='imap')
 SMTP = endpoint('smtp.example.test', 465)
+DEAF = [c for c in CAPA if c != 'IDLE']
 QUIET = {'fetch': {'interval': '30d', 'interval-minimum': '1s', 'message-maximum': '30M'}}
 
 
@@ -162,7 +163,7 @@ def numbers(run):
 def test_uidvalidity(make):
     """All names change: what was there is recognised, what is new comes, and two mails that are the same stay two."""
     datas = [mail(n) for n in range(5)] + [mail(1)]
-    site = make(datas=datas)
+    site = make(capa=DEAF, datas=datas)
     assert site.found() == counted(datas)
     site.box.inbox.rename_all(2000)
     assert numbers(site.fetch()) == ((6, 6, 0, 6, 0, 0), '')
@@ -178,7 +179,7 @@ def test_uidvalidity(make):
 def test_uids_that_do_not_last(make, how):
     """Every run reads everything, and nothing comes twice."""
     datas = [mail(n) for n in range(4)]
-    site = make()
+    site = make(capa=DEAF)
     if how == 'no-validity':
         site.box.inbox.validity = 0
     else:
@@ -191,7 +192,7 @@ def test_uids_that_do_not_last(make, how):
 
 def test_what_is_asked(make):
     """A run in which nothing is new asks for nothing but the mailbox; a new message costs one list and one FETCH."""
-    site = make(datas=[mail(n) for n in range(10)])
+    site = make(capa=DEAF, datas=[mail(n) for n in range(10)])
     del site.box.commands[:]
     assert numbers(site.fetch())[0] == (10, 0, 0, 0, 0, 0)
     asked = [c.split()[0] for c in site.box.commands]
@@ -204,7 +205,7 @@ def test_what_is_asked(make):
 
 def test_somebody_else_removes(make):
     """Messages that go before and while they are read."""
-    site = make(datas=[mail(n) for n in range(10)])
+    site = make(capa=DEAF, datas=[mail(n) for n in range(10)])
     del site.box.inbox.messages[2:5]
     site.box.fill([mail(n) for n in range(20, 30)])
 
@@ -221,7 +222,7 @@ def test_somebody_else_removes(make):
 
 def test_only_ours_is_deleted(make):
     """What others have marked stays; without UIDPLUS everything does, and the account says so."""
-    site = make(keep='none', datas=[mail(n) for n in range(5)])
+    site = make(keep='none', capa=DEAF, datas=[mail(n) for n in range(5)])
     site.box.inbox.messages[0].flags.add('\\Deleted')
     other = site.box.inbox.add(mail(77), ['\\Deleted'])
     hidden = site.box.odd
@@ -239,3 +240,114 @@ def test_only_ours_is_deleted(make):
     assert run['deleted'] == 6
     assert [m.data for m in site.box.inbox.messages] == [mail(88)]
     assert other not in site.box.inbox.messages
+
+
+# -- new mail that is told of
+
+def waits(site, n=1):
+    site.c.wait(lambda: len(site.box.idling) == n, what='IDLE')
+
+
+def arrives(site, total):
+    site.c.wait(lambda: site.account['MessagesFetched'] == total and not site.account['Run'], what='the message')
+
+
+def test_idle(make):
+    """It comes at once, over the dialogue that waited, by one list and one FETCH; and again, and again."""
+    site = make(datas=[mail(n) for n in range(3)])
+    waits(site)
+    logins = site.box.logins
+    for n in range(3, 8):
+        del site.box.commands[:]
+        site.box.deliver(mail(n))
+        arrives(site, n + 1)
+        waits(site)
+        assert site.box.commands == ['IDLE', f'UID FETCH {n + 1}:* (UID)', f'UID FETCH {n + 1} (UID FLAGS BODY.PEEK[])'][1:] + ['IDLE'], site.box.commands
+    assert site.found() == counted(mail(n) for n in range(8))
+    assert site.box.logins == logins
+    del site.box.commands[:]
+    run = site.fetch()
+    assert numbers(run) == ((8, 0, 0, 0, 0, 0), '') and site.box.logins == logins
+    assert site.box.commands[:1] == ['NOOP'] and site.box.count('FETCH') == 0, site.box.commands
+
+
+def test_idle_delete(make):
+    """With keep none, too."""
+    site = make(keep='none')
+    site.fetch()
+    waits(site)
+    for n in range(3):
+        site.box.deliver(mail(n))
+        arrives(site, n + 1)
+        site.c.wait(lambda: not site.box.inbox.messages, what='deletion')
+        waits(site)
+    assert site.found() == counted(mail(n) for n in range(3))
+
+
+@pytest.mark.parametrize('how', ['bye', 'close', 'silent'])
+def test_idle_dies(lab, build, how):
+    """The dialogue that waited dies: mail comes all the same, by a new one."""
+    with Bus(build, lab=lab, config={'fetch': {**QUIET['fetch'], 'idle-renew': '2s'}}) as bus, Connection(bus) as c:
+        site = Site(lab, c)
+        waits(site)
+        session = next(iter(site.box.idling))
+        site.box.inbox.add(mail(1))
+        if how == 'bye':
+            session.say(b'* BYE [UNAVAILABLE] restart\r\n')
+            session.end()
+        elif how == 'close':
+            session.sock.close()
+        else:
+            lab.cut(site.box.port)
+            time.sleep(3)
+            lab.cut(site.box.port, False)
+        arrives(site, 1)
+        assert site.account['State'] == 'active'
+        assert [r['cause'] for r in site.account.history() if r['cause']] == []
+        site.box.close()
+
+
+def test_idle_not_meant(make):
+    """A server that ends each IDLE at once is polled, not besieged."""
+    site = make()
+    waits(site)
+    site.box.odd.append(('^IDLE', b'{tag} NO not today\r\n'))
+    site.box.deliver(mail(1))
+    arrives(site, 1)
+    time.sleep(2)
+    assert site.box.count('^IDLE') <= 3
+    assert site.account['State'] == 'active'
+
+
+def test_no_idle(make):
+    site = make(capa=DEAF, datas=[mail(1)])
+    assert site.box.count('^LOGOUT') >= 1 and not site.box.idling
+    assert site.found() == counted([mail(1)])
+
+
+def test_places(lab, build):
+    """So many wait as may; the owner who has most gives to the one who has none."""
+    config = {'fetch': {**QUIET['fetch'], 'idle-connections': '2'}}
+    with Bus(build, lab=lab, config=config) as bus, Connection(bus) as c:
+        boxes = []
+        for user in ('a', 'b', 'c'):
+            box = Imapbox(lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'))
+            boxes.append(box)
+            onboard(c, f'{user}@example.test', 'oddpw', incoming=endpoint(HOST, box.port, protocol='imap', user=user))
+        c.wait(lambda: sum(len(b.idling) for b in boxes) == 2, what='two that wait')
+        time.sleep(1)
+        assert [len(b.idling) for b in boxes] == [1, 1, 0]
+        for box in boxes:
+            box.close()
+
+
+def test_pause_ends_waiting(make):
+    site = make()
+    waits(site)
+    site.account.call('Pause')
+    waits(site, 0)
+    site.account.call('Resume')
+    site.fetch()
+    waits(site)
+    site.account.call('Remove')
+    waits(site, 0)

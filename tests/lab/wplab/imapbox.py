@@ -81,7 +81,7 @@ class Imapbox:
             self.inbox.add(data, flags)
             for session in list(self.idling):
                 if session.folder is self.inbox:
-                    session.say(f'* {len(self.inbox.messages)} EXISTS\r\n'.encode())
+                    session.tell()
             return time.monotonic()
 
     def count(self, pattern):
@@ -122,6 +122,8 @@ class Session:
     def __init__(self, box, sock):
         self.box, self.sock, self.buffer = box, sock, bytearray()
         self.folder, self.read_only, self.signed_in = None, True, False
+        self.told = 0               # messages in the folder, as the client knows
+        self.mute = False           # an IDLE that has begun is never answered any more
         self.writing = threading.Lock()
 
     def end(self):
@@ -219,7 +221,7 @@ class Session:
             self.ok(tag)
             return False
         elif verb == 'NOOP':
-            pass
+            self.tell()
         elif verb == 'LIST' and self.signed_in:
             for f in box.folders.values():
                 self.say(f'* LIST ({f.use}) "/" "{f.name}"\r\n'.encode())
@@ -255,10 +257,16 @@ class Session:
         if not self.folder:
             self.say(f'{tag} NO [NONEXISTENT] no such mailbox\r\n'.encode())
             return True
-        self.read_only = verb == 'EXAMINE'
+        self.read_only, self.told = verb == 'EXAMINE', len(f.messages)
         self.say(head.encode())
         self.ok(tag, '[READ-ONLY]' if self.read_only else '[READ-WRITE]')
         return True
+
+    def tell(self):
+        with self.box.lock:
+            if self.folder and self.told != len(self.folder.messages):
+                self.told = len(self.folder.messages)
+                self.say(f'* {self.told} EXISTS\r\n'.encode())
 
     def fetch(self, more, by_uid):
         chosen, _, items = more.partition(' ')
@@ -293,15 +301,19 @@ class Session:
                 n = next(i for i, m in enumerate(f.messages) if m.uid == u)
                 if '\\Deleted' in f.messages[n].flags:
                     del f.messages[n]
+                    self.told -= 1
                     self.say(f'* {n + 1} EXPUNGE\r\n'.encode())
 
     def idle(self, tag):
         with self.box.lock:
             self.say(b'+ idling\r\n')
+            self.tell()
             self.box.idling[self] = time.monotonic()
         line = self.read()
         with self.box.lock:
             self.box.idling.pop(self, None)
+        while self.mute:
+            self.read()
         if line.upper() != b'DONE':
             self.say(f'{tag} BAD not DONE\r\n'.encode())
             return False
