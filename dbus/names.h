@@ -151,6 +151,7 @@
 #define KEY_RECEIVE_ONLY "receive-only"               /* b */
 #define KEY_DELETE_VERIFICATION "delete-verification" /* b */
 #define KEY_KEEP "keep"                               /* server, none, 30d */
+#define KEY_DELIVERY "delivery"                       /* maildir, lmtp */
 #define KEY_INTERVAL "interval"                       /* t: seconds */
 #define KEY_DISPLAY_NAME "display-name"
 /* of runs */

@@ -34,7 +34,7 @@ DEFINE_GETTER(get_interval, Account, "u", seconds(RECORD->interval_usec));
 DEFINE_GETTER(get_poll_minimum, Account, "u", seconds(RECORD->poll_minimum_usec));
 DEFINE_GETTER(get_keep, Account, "s", keep_text(RECORD, (char[KEEP_TEXT]){}));
 DEFINE_GETTER(get_can_send, Account, "b", (int) RECORD->can_send);
-DEFINE_GETTER(get_delivery, Account, "s", RECORD->location ? "maildir" : "");
+DEFINE_GETTER(get_delivery, Account, "s", RECORD->delivery ?: RECORD->location ? "maildir" : "");
 DEFINE_GETTER(get_location, Account, "s", RECORD->location ?: "");
 DEFINE_GETTER(get_messages_fetched, Account, "t", RECORD->messages_fetched);
 
@@ -246,7 +246,7 @@ const sd_bus_vtable account_vtable[] = {
         SD_BUS_PROPERTY("CanSend", "b", get_can_send, 0, CHANGES),
         SD_BUS_PROPERTY("Incoming", "a{sv}", get_incoming, 0, CHANGES),
         SD_BUS_PROPERTY("Outgoing", "a{sv}", get_outgoing, 0, CHANGES),
-        SD_BUS_PROPERTY("Delivery", "s", get_delivery, 0, CONST),
+        SD_BUS_PROPERTY("Delivery", "s", get_delivery, 0, CHANGES),
         SD_BUS_PROPERTY("Location", "s", get_location, 0, CHANGES),
         SD_BUS_PROPERTY("Warnings", "as", get_warnings, 0, CHANGES),
         SD_BUS_PROPERTY("Run", "a{sv}", get_run, 0, CHANGES),

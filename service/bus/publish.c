@@ -133,7 +133,7 @@ static bool want_all(const Signal *signal, const sd_bus_vtable *v)
 static const struct {
         bool account;
         unsigned bit;
-        const char *names[8];
+        const char *names[12]; /* ends with NULL */
 } changes[] = {
         { false, SETUP_CHANGED_STATE, { "State" } },
         { false, SETUP_CHANGED_STEPS, { "Steps" } },
@@ -149,7 +149,7 @@ static const struct {
         { true,
           ACCOUNT_CHANGED_SETTINGS,
           { "Interval", "PollMinimum", "Keep", "DisplayName", "Incoming", "Outgoing",
-            "Location" } },
+            "Location", "Delivery" } },
         { true, ACCOUNT_CHANGED_CAN_SEND, { "CanSend" } },
         { true, ACCOUNT_CHANGED_WARNINGS, { "Warnings" } },
 };

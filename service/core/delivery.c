@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See delivery.h. Not a protocol and not a Maildir: it is what lies between. Surprising: "done" is never a commit of its own, it
  * rides on the next one, because a row that says "staged" for a delivered message costs nothing but a rename that finds nothing. */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "core/core_internal.h"
 #include "core/delivery.h"
+#include "core/delivery_lmtp.h"
 #include "core/directory.h"
 
 enum {
@@ -35,7 +38,9 @@ struct Delivery {
         Account *account;
         Core *core;
         Maildir *maildir;
-        DeliveryEnd end;
+        const DeliveryEvents *events;
+        bool by_lmtp;
+        Lmtp lmtp;
         void *userdata;
         /* writing */
         Batch *filling;
@@ -73,6 +78,7 @@ Delivery *delivery_free(Delivery *delivery)
                 batch_free(delivery->queue[i]);
         fd_close(delivery->fd);
         maildir_free(delivery->maildir);
+        lmtp_deinit(&delivery->lmtp);
         free(delivery->out);
         free(delivery->done.rows);
         free(delivery->dropped.rows);
@@ -80,7 +86,7 @@ Delivery *delivery_free(Delivery *delivery)
         return NULL;
 }
 
-int delivery_open(Delivery **ret, Account *account, DeliveryEnd end, void *userdata)
+int delivery_open(Delivery **ret, Account *account, const DeliveryEvents *events, void *userdata)
 {
         _cleanup_(delivery_freep) Delivery *delivery = calloc(1, sizeof(*delivery));
         int r;
@@ -89,10 +95,13 @@ int delivery_open(Delivery **ret, Account *account, DeliveryEnd end, void *userd
                 return -ENOMEM;
         *delivery = (Delivery){ .account = account,
                                 .core = account->core,
-                                .end = end,
+                                .events = events,
                                 .userdata = userdata,
                                 .fd = -1 };
         r = maildir_open(&delivery->maildir, account->record.location, account->record.uid);
+        delivery->by_lmtp = text_equal(account->record.delivery, "lmtp");
+        if (r == 0 && delivery->by_lmtp)
+                r = lmtp_init(&delivery->lmtp, account->core->config, account->record.user_name);
         if (r < 0)
                 return r;
         *ret = TAKE(delivery);
@@ -189,6 +198,51 @@ static int batch_stage(Delivery *d, const Batch *batch)
         return r;
 }
 
+const char *delivery_cause(const Delivery *delivery, const char **ret_why)
+{
+        *ret_why = delivery->lmtp.no.text[0] ? delivery->lmtp.no.text : NULL;
+        return lmtp_cause(&delivery->lmtp);
+}
+
+/* LMTP: what its server has taken is told to the store at once, so that a crash can double one message at most. The file was a
+ * place to wait. */
+static int message_hand_over(Delivery *d, const Delivered *m, int fd)
+{
+        MessageRecord done = { .row = m->row,
+                               .state = MESSAGE_DONE,
+                               .size = m->size,
+                               .octets = m->octets,
+                               .has_digest = true,
+                               .delivered_usec = clock_real() };
+        MessageChanges changes = { .updated = &done, .n_updated = 1 };
+        char id[ID_SIZE + 24];
+        int r;
+
+        snprintf(id, sizeof(id), "%s-%ju", d->account->record.id, (uintmax_t) m->row);
+        r = d->core->config->lmtp_socket ? lmtp_deliver(&d->lmtp, fd, id) : -EREMOTEIO;
+        if (r == 1)
+                return d->events->rejected(d->userdata, m,
+                                           d->lmtp.no.text[0] ? d->lmtp.no.text : "refused");
+        if (r != 0)
+                return r < 0 ? r : -EREMOTEIO;
+        memcpy(done.digest, m->digest, DIGEST_LEN);
+        r = store_messages_stage(d->core->store, d->account->record.id, NULL, 0, &changes);
+        return r < 0 ? r : d->events->delivered(d->userdata, m, 1, m->size);
+}
+
+static int batch_hand_over_by_lmtp(Delivery *d, Batch *batch)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < batch->n && r == 0; i++) {
+                r = message_hand_over(d, &batch->messages[i], batch->fds[i]);
+                batch->fds[i] = fd_close(batch->fds[i]);
+        }
+        for (size_t i = 0; i < batch->n; i++)
+                (void) maildir_discard(d->maildir, batch->messages[i].row);
+        return r;
+}
+
 /* The order is the promise: content, directory, "staged", name, directory. */
 static int batch_commit(Delivery *d, Batch *batch)
 {
@@ -208,7 +262,8 @@ static int batch_commit(Delivery *d, Batch *batch)
                 r = maildir_deliver(d->maildir, d->core->disk, rows, batch->n);
         for (size_t i = 0; i < batch->n && r == 0; i++)
                 r = rows_append(&d->done, rows[i]);
-        return r < 0 ? r : d->end(d->userdata, batch->messages, batch->n, batch->bytes);
+        return r < 0 ? r
+                     : d->events->delivered(d->userdata, batch->messages, batch->n, batch->bytes);
 }
 
 static int committer_work(void *arg)
@@ -225,7 +280,7 @@ static int committer_work(void *arg)
                                 return r;
                 }
                 batch = d->queue[0];
-                r = batch_commit(d, batch);
+                r = d->by_lmtp ? batch_hand_over_by_lmtp(d, batch) : batch_commit(d, batch);
                 batch_free(batch);
                 memmove(d->queue, d->queue + 1, --d->n_queue * sizeof(*d->queue));
                 d->result = r;

@@ -20,12 +20,16 @@ typedef struct Delivered {
         uint8_t digest[DIGEST_LEN];
 } Delivered;
 
-/* These are delivered for good: the server may be told to delete them. On the committer's fiber; does not suspend. A negative value
- * ends the delivery. */
-typedef int (*DeliveryEnd)(void *userdata, const Delivered *messages, size_t n, uint64_t bytes);
+/* On the committer's fiber; do not suspend. A negative value ends the delivery. */
+typedef struct DeliveryEvents {
+        /* These are delivered for good: the server may be told to delete them. */
+        int (*delivered)(void *userdata, const Delivered *messages, size_t n, uint64_t bytes);
+        /* This one is not wanted where it should go, for good: others are. */
+        int (*rejected)(void *userdata, const Delivered *message, const char *why);
+} DeliveryEvents;
 
 /* Opens the place of @account's mail; nothing is written yet. */
-int delivery_open(Delivery **ret, Account *account, DeliveryEnd end, void *userdata);
+int delivery_open(Delivery **ret, Account *account, const DeliveryEvents *events, void *userdata);
 /* Cancels what is under way. */
 Delivery *delivery_free(Delivery *delivery);
 DEFINE_CLEANUP(Delivery, delivery_free);
@@ -47,6 +51,8 @@ int delivery_flush(Delivery *delivery);
 
 /* The row is of no more use (its message is gone from the server): removed with the next commit. */
 int delivery_drop(Delivery *delivery, uint64_t row);
+/* Why it ended with -EREMOTEIO: where the mail should go is a server that said no. The cause; @ret_why its words (may be NULL). */
+const char *delivery_cause(const Delivery *delivery, const char **ret_why);
 /* Commits that now. Suspends. */
 int delivery_settle(Delivery *delivery);
 /* What the next commit has to carry, for store_run_end(); borrowed until the next call of this delivery. */

@@ -50,11 +50,15 @@ void fetch_publish(Fetch *f, bool now)
 /* Our own fault with the disk becomes the run's cause, too. */
 static void fetch_local_fault(Fetch *f, int error)
 {
+        const char *why = NULL;
+
         finding_clear(&f->finding);
         f->finding.status = STEP_FAILED;
-        f->finding.cause = error == -EDQUOT && f->quota == 0 ? "policy.quota"
-                                                             : judge_delivery_fault(error);
-        (void) dict_set_text(&f->finding.evidence, KEY_ERROR, strerrordesc_np(-error));
+        if (error == -EREMOTEIO && f->delivery)
+                f->finding.cause = delivery_cause(f->delivery, &why);
+        else
+                f->finding.cause = f->over_quota ? "policy.quota" : judge_delivery_fault(error);
+        (void) dict_set_text(&f->finding.evidence, KEY_ERROR, why ? why : strerrordesc_np(-error));
 }
 
 static int fetch_refused(Fetch *f)
@@ -102,11 +106,24 @@ static int fetch_on_delivered(void *userdata, const Delivered *messages, size_t 
         return r;
 }
 
+static int fetch_on_rejected(void *userdata, const Delivered *message, const char *why)
+{
+        Fetch *f = userdata;
+        FetchItem item = { .row = message->row, .octets = message->octets };
+        int r = text_set(&f->run.text, why);
+
+        f->run.skipped++;
+        if (r == 0)
+                r = fetch_note(f, "delivery.message-refused");
+        return r < 0 ? r : fetch_note_failed(f, &item, why, true);
+}
+
 static int fetch_load(Fetch *f)
 {
+        static const DeliveryEvents events = { fetch_on_delivered, fetch_on_rejected };
         int r;
 
-        r = delivery_open(&f->delivery, f->account, fetch_on_delivered, f);
+        r = delivery_open(&f->delivery, f->account, &events, f);
         if (r == 0)
                 r = fetch_load_known(f);
         if (r == 0)
@@ -150,11 +167,12 @@ int fetch_message_begin(Fetch *f, const FetchItem *item)
 }
 
 /* A message without an end, or one larger than anybody wants, is stopped here and not by the disk. */
-static int fetch_check_size(const Fetch *f, size_t len)
+static int fetch_check_size(Fetch *f, size_t len)
 {
         if (delivery_size(f->delivery) + len > f->core->config->message_maximum)
                 return -EFBIG;
-        return f->run.bytes + len > f->quota ? -EDQUOT : 0;
+        f->over_quota = f->run.bytes + len > f->quota;
+        return f->over_quota ? -EDQUOT : 0;
 }
 
 int fetch_message_data(Fetch *f, const char *data, size_t len)

@@ -9,6 +9,7 @@
 #include "core/identity.h"
 
 enum { FETCH_TRIES = 3 };
+#define FETCH_TOO_LARGE "larger than message-maximum" /* why it is left alone */
 
 /* What the store knows of a message, sorted by (uidl, occurrence). */
 typedef struct FetchKnown {
@@ -25,7 +26,7 @@ typedef struct FetchItem {
         uint64_t octets;     /* as listed; a hint; 0 not known */
         uint64_t row;        /* 0 none yet */
         bool known; /* delivered before: in an earlier run, or it has the same octets as one that was */
-        bool proven; /* this session has seen that it is the one that was delivered */
+        bool proven;        /* this session has seen that it is the one that was delivered */
         FetchKnown *stored; /* what was known of it when the run began; NULL nothing */
 } FetchItem;
 
@@ -61,7 +62,8 @@ struct Fetch {
         bool with_skipped;    /* asked for: also what could not be read three times */
         uint64_t total_bytes; /* to be read, as far as known */
         uint64_t total_messages, n_read;
-        uint64_t quota;        /* octets that the owner may still store */
+        uint64_t quota; /* octets that the owner may still store */
+        bool over_quota;
         uint64_t reading_usec; /* when reading began */
         FetchKnown *known;
         size_t n_known, n_known_allocated, n_known_listed;

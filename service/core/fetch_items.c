@@ -268,6 +268,16 @@ static bool item_skipped(const Fetch *f, const FetchItem *item)
                stored->record.delivered_usec + SKIPPED_AGAIN_USEC > clock_real();
 }
 
+static const char *skipped_cause(const FetchItem *item)
+{
+        const MessageRecord *stored = &item->stored->record;
+
+        if (stored->tries == FETCH_TRIES)
+                return "fetch.message-unreadable";
+        return text_equal(stored->reason, FETCH_TOO_LARGE) ? "fetch.message-too-large"
+                                                           : "delivery.message-refused";
+}
+
 /* A size is a hint only: what claims to be too large is tried, and stopped where it is. */
 static bool item_large(const Fetch *f, const FetchItem *item)
 {
@@ -285,28 +295,34 @@ int fetch_choose(Fetch *f, FetchItem *items, size_t n_items, FetchItem ***ret, s
         FetchItem **chosen = calloc(n_items + 1, sizeof(*chosen));
         uint64_t bytes = 0, budget = MIN(config->run_bytes, f->quota);
         size_t n = 0;
+        int r = 0;
 
         if (!chosen)
                 return -ENOMEM;
         /* Those that failed before come last: whatever they do, they hold nobody up. */
         for (int last = 0; last < 2; last++)
-                for (size_t i = 0; i < n_items; i++) {
+                for (size_t i = 0; i < n_items && r == 0; i++) {
                         FetchItem *item = &items[i];
 
                         if (item->known || item_last(f, item) != last)
                                 continue;
                         f->run.fresh++;
-                        if (item_skipped(f, item))
+                        if (item_skipped(f, item)) {
                                 f->run.skipped++;
-                        else if (n == config->run_messages ||
-                                 (n > 0 &&
-                                  bytes + (item_large(f, item) ? 0 : item->octets) > budget))
+                                r = fetch_note(f, skipped_cause(item));
+                        } else if (n == config->run_messages ||
+                                   (n > 0 &&
+                                    bytes + (item_large(f, item) ? 0 : item->octets) > budget))
                                 f->run.left++;
                         else {
                                 chosen[n++] = item;
                                 bytes += item_large(f, item) ? 0 : item->octets;
                         }
                 }
+        if (r < 0) {
+                free(chosen);
+                return r;
+        }
         f->total_bytes = bytes;
         f->total_messages = n;
         *ret = chosen;

@@ -323,6 +323,8 @@ static int sink_refused(void *userdata, size_t index, const Outcome *no)
 
         run->answered = index + 1;
         f->run.skipped++;
+        if (r == 0)
+                r = fetch_note(f, "fetch.message-unreadable");
         return r < 0 ? r : fetch_note_failed(f, run_item(run, index), no->text, false);
 }
 
@@ -343,7 +345,7 @@ static int run_note_broken(Fetch *f, int result)
         f->run.skipped++;
         f->run.left = run->n_fresh - run->from - run->answered - 1;
         r = fetch_note(f, "fetch.message-too-large");
-        return r < 0 ? r : fetch_note_failed(f, item, "larger than message-maximum", true);
+        return r < 0 ? r : fetch_note_failed(f, item, FETCH_TOO_LARGE, true);
 }
 
 /* Numbers the next part: so many messages, so many octets as listed. */
@@ -438,8 +440,6 @@ static int run_note_findings(Fetch *f)
 
         if (run->named && run_was_renamed(f))
                 r = fetch_note(f, "fetch.uid-reset");
-        if (r == 0 && f->run.skipped > 0)
-                r = fetch_note(f, "fetch.message-unreadable");
         if (r == 0)
                 r = fetch_note_absent(f);
         /* What was read is hidden, although nobody deleted it, and other mail has come in its place. */

@@ -202,7 +202,7 @@ static int row_of_name(const char *name, uint64_t *ret_row)
 
 int maildir_create(Maildir *maildir, uint64_t row)
 {
-        const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+        const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
         mode_t mode = maildir->shared ? 0660 : 0600; /* 0600 would make the mask empty */
         char name[NAME_SIZE];
         int fd, r;

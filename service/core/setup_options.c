@@ -209,6 +209,7 @@ static int settings_apply(Core *core, AccountRecord *record, const Dict *setting
                           const char **ret_why)
 {
         const char *keep = dict_text(settings, KEY_KEEP),
+                   *delivery = dict_text(settings, KEY_DELIVERY),
                    *name = dict_text(settings, KEY_DISPLAY_NAME);
         uint64_t interval = dict_number(settings, KEY_INTERVAL, 0), days = 0;
         Keep kept = KEEP_ON_SERVER;
@@ -216,6 +217,12 @@ static int settings_apply(Core *core, AccountRecord *record, const Dict *setting
         if (keep && keep_read(keep, &kept, &days) < 0)
                 return core_why(core, ret_why, SETUP_INVALID_KEY,
                                 "'keep' must be server, none or a number of days: 30d");
+        if (delivery && !text_equal(delivery, "maildir") && !text_equal(delivery, "lmtp"))
+                return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                "'delivery' must be maildir or lmtp");
+        if (text_equal(delivery, "lmtp") && !core->config->lmtp_socket)
+                return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                "'delivery': the administrator has named no LMTP server");
         if (dict_find(settings, KEY_INTERVAL) &&
             (interval < core->config->interval_minimum_usec / USEC_PER_SEC || interval > 7 * 86400))
                 return core_why(core, ret_why, SETUP_INVALID_KEY,
@@ -225,6 +232,9 @@ static int settings_apply(Core *core, AccountRecord *record, const Dict *setting
                 record->keep = kept;
                 record->keep_days = days;
         }
+        if (delivery &&
+            text_set(&record->delivery, text_equal(delivery, "lmtp") ? delivery : NULL) < 0)
+                return -ENOMEM;
         if (interval)
                 record->interval_usec = interval * USEC_PER_SEC;
         return name ? text_set(&record->display_name, name) : 0;
@@ -237,8 +247,8 @@ int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
                 { KEY_UNTIL, DICT_TEXT },        { KEY_DETACHED, DICT_BOOL },
                 { KEY_INCOMING, DICT_DICT },     { KEY_OUTGOING, DICT_DICT },
                 { KEY_RECEIVE_ONLY, DICT_BOOL }, { KEY_DELETE_VERIFICATION, DICT_BOOL },
-                { KEY_KEEP, DICT_TEXT },         { KEY_INTERVAL, DICT_NUMBER },
-                { KEY_DISPLAY_NAME, DICT_TEXT }
+                { KEY_KEEP, DICT_TEXT },         { KEY_DELIVERY, DICT_TEXT },
+                { KEY_INTERVAL, DICT_NUMBER },   { KEY_DISPLAY_NAME, DICT_TEXT }
         };
         int r;
 
@@ -267,6 +277,7 @@ int account_read_settings(Core *core, AccountRecord *record, const Dict *setting
                           const char **ret_why)
 {
         static const OptionKey keys[] = { { KEY_KEEP, DICT_TEXT },
+                                          { KEY_DELIVERY, DICT_TEXT },
                                           { KEY_INTERVAL, DICT_NUMBER },
                                           { KEY_DISPLAY_NAME, DICT_TEXT } };
         int r = check_keys(core, settings, keys, ELEMENTS(keys), ret_why);

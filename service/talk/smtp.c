@@ -8,7 +8,8 @@
 
 enum {
         REPLY_OCTETS = LIMIT_LINE, /* of one reply, all lines together */
-        INITIAL_LINE_MAX = 420, /* what is longer goes on a line of its own: old servers cut at 512 */
+        INITIAL_LINE_MAX =
+                420, /* what is longer goes on a line of its own: old servers cut at 512 */
         MESSAGE_MAX = 64 * 1024 * 1024,
 };
 
@@ -25,6 +26,7 @@ struct Smtp {
         char *greeting;
         SmtpExtensions extensions;
         Reply reply; /* read last */
+        bool lmtp;
 };
 
 /* --- replies ------------------------------------------------------------------------------------------------ */
@@ -192,6 +194,8 @@ static int say_ehlo(Smtp *smtp)
 {
         const char *local = stream_local(smtp->dialogue.stream);
 
+        if (smtp->lmtp)
+                return dialogue_say(&smtp->dialogue, NULL, "LHLO localhost");
         if (strchr(local, ':'))
                 return dialogue_say(&smtp->dialogue, NULL, "EHLO [IPv6:%s]", local);
         return dialogue_say(&smtp->dialogue, NULL, "EHLO [%s]", *local ? local : "127.0.0.1");
@@ -436,6 +440,21 @@ static int message_to_wire(Buffer *to, const char *message, size_t len)
         return 0;
 }
 
+/* The reply behind a content. RFC 5321 section 4.5.3.2.6 grants ten minutes; nobody waits that long. What is not answered by then is not
+ * known to have failed. */
+static int ask_taken(Smtp *smtp, Outcome *no)
+{
+        int r;
+
+        FIBER_DEADLINE(DATA_USEC);
+        r = dialogue_flush(&smtp->dialogue, PHASE_DATA_END, no);
+        if (r == 0)
+                r = read_reply(smtp, PHASE_DATA_END, NULL, no);
+        if (r == 0 && !reply_is(smtp, 2))
+                r = reply_refused(smtp, PHASE_DATA_END, no);
+        return r;
+}
+
 /* The content under PHASE_DATA, the dot and its reply under PHASE_DATA_END. */
 static int send_content(Smtp *smtp, const Buffer *wire, Outcome *no)
 {
@@ -453,15 +472,7 @@ static int send_content(Smtp *smtp, const Buffer *wire, Outcome *no)
         r = dialogue_say(dialogue, NULL, ".");
         if (r < 0)
                 return r;
-        /* RFC 5321 section 4.5.3.2.6 grants ten minutes; nobody waits that long for a setup. What is not answered
-         * by then is not known to have failed. */
-        FIBER_DEADLINE(DATA_USEC);
-        r = dialogue_flush(dialogue, PHASE_DATA_END, no);
-        if (r == 0)
-                r = read_reply(smtp, PHASE_DATA_END, NULL, no);
-        if (r == 0 && !reply_is(smtp, 2))
-                r = reply_refused(smtp, PHASE_DATA_END, no);
-        return r;
+        return ask_taken(smtp, no);
 }
 
 static int transaction(Smtp *smtp, const char *from, const char *to, const char *parameters,
@@ -521,4 +532,55 @@ int smtp_quit(Smtp *smtp, Outcome *no)
         if (r == 0)
                 r = ask(smtp, PHASE_QUIT, 2, no);
         return end_if_possible(smtp, r, no);
+}
+
+/* --- LMTP ------------------------------------------------------------------------------------------------------ */
+
+int smtp_lhlo(Smtp *smtp, Outcome *no)
+{
+        smtp->lmtp = true;
+        return smtp_ehlo(smtp, no);
+}
+
+bool smtp_takes_length(const Smtp *smtp)
+{
+        return smtp->extensions.chunking;
+}
+
+int smtp_deliver_begin(Smtp *smtp, const char *to, uint64_t len, Outcome *no)
+{
+        int r;
+
+        if (!address_is_sendable(to))
+                return -EINVAL;
+        r = dialogue_begin(&smtp->dialogue, no);
+        if (r < 0)
+                return r;
+        r = envelope(smtp, "", to, "", false, no);
+        /* BDAT has no answer of its own: the content follows at once (RFC 3030 section 2). */
+        if (r == 0 && smtp_takes_length(smtp))
+                return dialogue_say(&smtp->dialogue, NULL, "BDAT %ju LAST", (uintmax_t) len);
+        if (r == 0)
+                r = dialogue_say(&smtp->dialogue, NULL, "DATA");
+        if (r == 0)
+                r = ask(smtp, PHASE_DATA, 3, no);
+        return r && can_go_on(r, no) ? reset(smtp, r, false) : r;
+}
+
+int smtp_deliver_write(Smtp *smtp, const char *data, size_t len, Outcome *no)
+{
+        int r;
+
+        FIBER_DEADLINE(DATA_USEC);
+        r = dialogue_flush(&smtp->dialogue, PHASE_DATA, no);
+        return r ? r : stream_write(smtp->dialogue.stream, PHASE_DATA, data, len, no);
+}
+
+int smtp_deliver_end(Smtp *smtp, Outcome *no)
+{
+        int r = 0;
+
+        if (!smtp_takes_length(smtp))
+                r = dialogue_say(&smtp->dialogue, NULL, ".");
+        return r < 0 ? r : end_if_possible(smtp, ask_taken(smtp, no), no);
 }

@@ -37,3 +37,16 @@ int smtp_check_sender(Smtp *smtp, const char *from, const char *to, Outcome *no)
 int smtp_send(Smtp *smtp, const char *from, const char *to, const char *message, size_t len,
               char **ret_reply, Outcome *no);
 int smtp_quit(Smtp *smtp, Outcome *no);
+
+/* --- LMTP (RFC 2033): the same dialogue with LHLO; one recipient for each content, so that the one reply behind it is his --- */
+
+int smtp_lhlo(Smtp *smtp, Outcome *no);
+/* The server takes a content by its length (CHUNKING, RFC 3030): no octet in it has a meaning. Else the caller doubles dots. */
+bool smtp_takes_length(const Smtp *smtp);
+/* The empty sender, @to, and the beginning of a content of @len octets, whose lines end in CRLF. 1: refused, no->phase tells what; after
+ * REPLY the dialogue can go on. */
+int smtp_deliver_begin(Smtp *smtp, const char *to, uint64_t len, Outcome *no);
+/* The content, piece by piece, @len octets in all. */
+int smtp_deliver_write(Smtp *smtp, const char *data, size_t len, Outcome *no);
+/* 0: the recipient has it. 1: REPLY, he does not; anything else with phase DATA_END: unknown. */
+int smtp_deliver_end(Smtp *smtp, Outcome *no);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <linux/errqueue.h> /* needs <time.h> */
 
@@ -357,4 +358,26 @@ int dial(Stream **ret, const DnsAddresses *addresses, uint16_t port, unsigned po
         if (ret_report)
                 *ret_report = report;
         return 0;
+}
+
+int dial_unix(Stream **ret, const char *path, Outcome *no)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        _cleanup_close_ int fd = -1;
+        int r;
+
+        if (strlen(path) >= sizeof(address.sun_path))
+                return -ENAMETOOLONG;
+        memcpy(address.sun_path, path, strlen(path) + 1);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        /* It connects at once, or its line is full (EAGAIN), or nobody is there. */
+        if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0) {
+                no->error = errno;
+                return outcome_set(no, OUTCOME_CONNECT, PHASE_CONNECT);
+        }
+        r = stream_new(ret, fd);
+        fd = -1; /* taken in any case */
+        return r;
 }

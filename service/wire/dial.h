@@ -11,3 +11,5 @@
  * Returns 0; 1 with @no: CONNECT (dial has each attempt) or POLICY when no address is allowed; negative errno. */
 int dial(Stream **ret, const DnsAddresses *addresses, uint16_t port, unsigned policy,
          DialReport *ret_report, Outcome *no);
+/* A server of this machine, by its socket's path. Results as of dial(), at once. */
+int dial_unix(Stream **ret, const char *path, Outcome *no);

@@ -31,7 +31,8 @@ static int login(Smtp *smtp, Outcome *no)
 {
         _cleanup_(secret_unrefp) Secret *secret = peer_password();
 
-        return smtp_login(smtp, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, no);
+        return smtp_login(smtp,
+                          &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, no);
 }
 
 #define GREETING "S: 220 mail.example.org ESMTP"
@@ -212,7 +213,11 @@ static void play_not_offered(Stream *stream_take, Transcript *transcript)
         assert_int_equal(smtp_start_tls(smtp, NULL, NULL, NULL, &no), 1);
         assert_int_equal(no.kind, OUTCOME_NOT_OFFERED);
         assert_string_equal(no.text, "STARTTLS");
-        assert_int_equal(smtp_login(smtp, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false }, &no), -EPROTO);
+        assert_int_equal(
+                smtp_login(smtp,
+                           &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false },
+                           &no),
+                -EPROTO);
         assert_int_equal(login(smtp, &no), 1);
         assert_int_equal(no.kind, OUTCOME_NOT_OFFERED);
         assert_int_equal(smtp_check_sender(smtp, "j\xc3\xb6rg@example.org", ME, &no), 1);
@@ -500,6 +505,119 @@ static void test_long_token(void **state)
         peer_play_serve(*state, serve_long_token, play_long_token);
 }
 
+/* --- LMTP ---------------------------------------------------------------------------------------------------- */
+
+#define LHLO "S: 220 x LMTP", "C: LHLO localhost"
+
+static int deliver(Smtp *smtp, const char *content, Outcome *no)
+{
+        int r = smtp_deliver_begin(smtp, "tim", strlen(content), no);
+
+        if (r == 0)
+                r = smtp_deliver_write(smtp, content, 4, no);
+        if (r == 0)
+                r = smtp_deliver_write(smtp, content + 4, strlen(content) - 4, no);
+        return r ? r : smtp_deliver_end(smtp, no);
+}
+
+static void play_lmtp(Stream *stream_take, Transcript *transcript)
+{
+        _cleanup_(smtp_freep) Smtp *smtp = opened(stream_take, transcript);
+        _cleanup_outcome_ Outcome no = {};
+
+        assert_int_equal(smtp_lhlo(smtp, &no), 0);
+        assert_int_equal(deliver(smtp, "one\r\ntwo\r\n", &no), 0);
+        assert_int_equal(deliver(smtp, "three\r\n", &no), 1);
+        assert_int_equal(no.status, 554);
+        assert_int_equal(no.phase, PHASE_DATA_END);
+        outcome_reset(&no);
+        assert_int_equal(deliver(smtp, "four\r\n", &no), 1);
+        assert_int_equal(no.phase, PHASE_RCPT);
+        outcome_reset(&no);
+        assert_int_equal(deliver(smtp, "five\r\n", &no), 1);
+        assert_int_equal(no.kind, OUTCOME_CLOSED);
+        assert_int_equal(no.phase, PHASE_DATA_END);
+}
+
+/* Each content has its own answer; one that never comes is not known. */
+static void test_lmtp(void **state)
+{
+        peer_play(*state,
+                  (const char *[]){ LHLO,
+                                    "S: 250 x",
+                                    "C: MAIL FROM:<>",
+                                    "S: 250 ok",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "C: DATA",
+                                    "S: 354 go",
+                                    "c: one",
+                                    "c: two",
+                                    "C: .",
+                                    "S: 250 2.0.0 taken",
+                                    "C: MAIL FROM:<>",
+                                    "S: 250 ok",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "C: DATA",
+                                    "S: 354 go",
+                                    "c: three",
+                                    "C: .",
+                                    "S: 554 5.7.1 no",
+                                    "C: MAIL FROM:<>",
+                                    "S: 250 ok",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 450 4.2.0 not now",
+                                    "C: RSET",
+                                    "S: 250 ok",
+                                    "C: MAIL FROM:<>",
+                                    "S: 250 ok",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "C: DATA",
+                                    "S: 354 go",
+                                    "c: five",
+                                    "C: .",
+                                    "X",
+                                    NULL },
+                  play_lmtp);
+        peer_play(*state,
+                  (const char *[]){ LHLO,
+                                    "S: 250-x",
+                                    "S: 250-PIPELINING",
+                                    "S: 250 CHUNKING",
+                                    "c: MAIL FROM:<>",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "S: 250 ok",
+                                    "c: BDAT 10 LAST",
+                                    "c: one",
+                                    "C: two",
+                                    "S: 250 taken",
+                                    "c: MAIL FROM:<>",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "S: 250 ok",
+                                    "c: BDAT 7 LAST",
+                                    "C: three",
+                                    "S: 554 5.7.1 no",
+                                    "c: MAIL FROM:<>",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "S: 450 not now",
+                                    "C: RSET",
+                                    "S: 250 ok",
+                                    "c: MAIL FROM:<>",
+                                    "C: RCPT TO:<tim>",
+                                    "S: 250 ok",
+                                    "S: 250 ok",
+                                    "c: BDAT 6 LAST",
+                                    "C: five",
+                                    "X",
+                                    NULL },
+                  play_lmtp);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -509,6 +627,7 @@ int main(void)
                 LOOP_TEST(test_endless),      LOOP_TEST(test_login),
                 LOOP_TEST(test_send_refused), LOOP_TEST(test_send_unanswered),
                 LOOP_TEST(test_token),        LOOP_TEST(test_long_token),
+                LOOP_TEST(test_lmtp),
         };
 
         return cmocka_run_group_tests_name("smtp", tests, NULL, NULL);
