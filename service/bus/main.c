@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
@@ -79,6 +80,18 @@ static int options_read(Options *options, int argc, char **argv)
 
 /* --- the process -------------------------------------------------------------------------------------------- */
 
+/* A service that the bus starts by itself, without systemd, has the soft limit of old: a few users' descriptors would use it up. */
+static void process_raise_files(void)
+{
+        struct rlimit files;
+
+        if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+                return;
+        files.rlim_cur = MIN(files.rlim_max, (rlim_t) 131072);
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+                log_debug("the limit of open files stays as it is: %s", strerrordesc_np(errno));
+}
+
 /* Before there are threads: they inherit what is blocked. */
 static int process_setup(void)
 {
@@ -86,6 +99,7 @@ static int process_setup(void)
         int r;
 
         umask(077);
+        process_raise_files();
         if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
                 return -errno;
         sigemptyset(&set);

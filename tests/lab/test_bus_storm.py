@@ -19,7 +19,7 @@ from wplab.run import CLEAN_ENV, until
 
 NOBODY, BIN = 65534, 2
 LONG = bool(os.environ.get('WAYPOST_LONG'))
-CALLERS = 10_000 if LONG else 300
+CALLERS = 10_000 if LONG else 200
 # Freed memory is given back soon, so that growth can be seen.
 FRUGAL = {'ASAN_OPTIONS': SANITIZERS['ASAN_OPTIONS'] + ':quarantine_size_mb=1'}
 LIMITS = {'limits': {'setups-per-uid': 64}, 'discovery': {'searches-per-minute': 100000}}
@@ -226,7 +226,7 @@ def test_removed_while_at_work(bus):
     """An account that is removed, twice at once, while its first fetch and the look for the verification mail are under way."""
     pid = bus.activate()
     with Connection(bus) as root, Connection(bus) as other:
-        for i in range(40 if LONG else 12):
+        for i in range(40 if LONG else 8):
             setup = root.start_setup('eve@example.test')
             setup.wait_need('password')
             setup.set_password('evepw')
