@@ -200,7 +200,7 @@ void core_setup_ended(Core *core, uid_t uid)
         uint64_t n = 0;
         Setup *oldest = NULL;
 
-        for (size_t i = 0; i < core->n_setups; i++) {
+        for (size_t i = 0; uid != 0 && i < core->n_setups; i++) {
                 Setup *setup = core->setups[i];
 
                 if (setup_uid(setup) != uid || !setup_ended(setup))

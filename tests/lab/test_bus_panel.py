@@ -83,7 +83,7 @@ def test_a_whole_day(lab, bus):
         asks = panel.title('Password of frank@example.test')
         assert asks['fields'][0]['secret'] and 'pop.example.test' in ' '.join(asks['text'])
         panel.do('answer', fields={'password': 'wrong'})
-        failed = panel.dialog(lambda d: d['state'] in ('failed', 'waiting') and any('server said' in t for t in d['text']))
+        failed = panel.dialog(lambda d: d['state'] in ('failed', 'waiting') and d['title'] and any('server said' in t for t in d['text']))
         assert 'not accepted' in failed['title'] or 'Password' in failed['title'], failed
         assert len(failed['text']) >= 2
         panel.do('answer', fields={'password': 'frankpw'})
