@@ -38,10 +38,10 @@ static int by_address(const void *a, const void *b)
         return strcasecmp(value_text_or(*x, "address", ""), value_text_or(*y, "address", ""));
 }
 
-int accounts_read(Cli *cli, json_object **ret)
+int objects_read(Cli *cli, json_object **ret)
 {
         _cleanup_message_ sd_bus_message *reply = NULL;
-        _cleanup_json_ json_object *objects = NULL, *accounts = json_object_new_array();
+        _cleanup_json_ json_object *objects = NULL;
         int r;
 
         r = cli_call_texts(cli, PATH_ROOT, "org.freedesktop.DBus.ObjectManager",
@@ -51,6 +51,19 @@ int accounts_read(Cli *cli, json_object **ret)
         r = value_read(reply, &objects);
         if (r < 0 || !json_object_is_type(objects, json_type_object))
                 return cli_failed(cli, r < 0 ? r : -EBADMSG, "Reading the service's answer");
+        *ret = TAKE(objects);
+        return 0;
+}
+
+int accounts_read(Cli *cli, json_object **ret)
+{
+        _cleanup_json_ json_object *objects = NULL, *accounts = NULL;
+        int r;
+
+        r = objects_read(cli, &objects);
+        if (r)
+                return r;
+        accounts = json_object_new_array();
         json_object_object_foreach(objects, path, interfaces)
         {
                 json_object *properties = value_object(interfaces, INTERFACE_ACCOUNT), *account;

@@ -4,6 +4,8 @@
 
 #include "cli/cli.h"
 
+/* All that the service shows us: path -> interface -> properties as they are called on the bus. The caller owns it. */
+int objects_read(Cli *cli, json_object **ret);
 /* All of ours, sorted by address. The caller owns the list. */
 int accounts_read(Cli *cli, json_object **ret);
 /* The one named by @name: an address, the beginning of an id, a path. Told (EXIT_USAGE) when there is none or more than one. */

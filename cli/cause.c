@@ -30,10 +30,10 @@ const char *cause_locale(void)
 static json_object *options_new(json_object *evidence)
 {
         static const char *const keys[] = {
-                KEY_ADDRESS, KEY_DOMAIN, KEY_HINT_URL,  KEY_HOST,       KEY_PORT,
-                KEY_ISSUER,  KEY_NAMES,  KEY_NOT_AFTER, KEY_NOT_BEFORE, KEY_PROVIDER,
-                KEY_SENDER,  KEY_USER,   KEY_SPKI,      KEY_SUGGESTION,
-                KEY_OFFSET,  KEY_PORTAL, KEY_INTERCEPTED, KEY_SUGGESTED_HOST, KEY_ALTERNATIVE,
+                KEY_ADDRESS, KEY_DOMAIN,      KEY_HINT_URL,       KEY_HOST,        KEY_PORT,
+                KEY_ISSUER,  KEY_NAMES,       KEY_NOT_AFTER,      KEY_NOT_BEFORE,  KEY_PROVIDER,
+                KEY_SENDER,  KEY_USER,        KEY_SPKI,           KEY_SUGGESTION,  KEY_OFFSET,
+                KEY_PORTAL,  KEY_INTERCEPTED, KEY_SUGGESTED_HOST, KEY_ALTERNATIVE,
         };
         json_object *options = json_object_new_object(), *known = json_object_new_object();
 
@@ -91,30 +91,6 @@ Exit cause_exit(json_object *description)
         return EXIT_PERMANENT;
 }
 
-void cause_print_text(Cli *cli, const char *first, const char *text)
-{
-        enum { WIDTH = 76 };
-        size_t indent = strlen(first);
-
-        output_result(cli, "%s", first);
-        while (*text) {
-                size_t len = strlen(text), cut = len;
-
-                if (len > WIDTH - indent) {
-                        for (cut = WIDTH - indent; cut > 0 && text[cut] != ' '; cut--)
-                                ;
-                        if (cut == 0)
-                                cut = strcspn(text, " ");
-                }
-                output_result(cli, "%.*s\n", (int) cut, text);
-                text += cut;
-                while (*text == ' ')
-                        text++;
-                if (*text)
-                        output_result(cli, "%*s", (int) indent, "");
-        }
-}
-
 static bool said_before(json_object *remedies, const char *link)
 {
         for (size_t i = 0; i < value_length(remedies); i++)
@@ -123,29 +99,49 @@ static bool said_before(json_object *remedies, const char *link)
         return false;
 }
 
-void cause_print(Cli *cli, json_object *description, const char *said)
+void cause_lines(Cli *cli, json_object *description, const Lines *proof, Lines *to)
 {
         const char *code = value_text_or(description, KEY_CAUSE, "?"),
                    *title = value_text_or(description, KEY_TITLE, code),
                    *explanation = value_text(description, KEY_EXPLANATION);
         json_object *remedies = value_list(description, KEY_REMEDIES),
                     *links = value_list(description, KEY_LINKS);
+        unsigned columns = output_columns(cli);
 
-        output_result(cli, "\n%s%s%s  (%s)\n", output_result_colour(cli, COLOUR_BOLD), title,
-                      output_result_colour(cli, COLOUR_NONE), code);
-        if (said)
-                output_result(cli, "  The server said: \"%s\"\n", said);
+        lines_add(to, RANK_DECORATION, "%s", "");
+        lines_add(to, RANK_STAYS, "%s%s%s  (%s)", output_colour(cli, COLOUR_BOLD), title,
+                  output_colour(cli, COLOUR_NONE), code);
+        for (size_t i = 0; proof && i < proof->n; i++)
+                lines_add(to, RANK_STAYS, "%s", proof->list[i].text);
         if (explanation)
-                cause_print_text(cli, "  ", explanation);
+                lines_wrap(to, columns, "  ", explanation);
         for (size_t i = 0; i < value_length(remedies); i++) {
                 char number[32];
 
                 snprintf(number, sizeof(number), "  %zu. ", i + 1);
-                cause_print_text(cli, number, value_item(remedies, i));
+                lines_wrap(to, columns, number, value_item(remedies, i));
         }
         for (size_t i = 0; i < value_length(links); i++)
                 if (!said_before(remedies, value_item(links, i)))
-                        output_result(cli, "  See %s\n", value_item(links, i));
+                        lines_wrap(to, columns, "  See ", value_item(links, i));
+}
+
+void cause_print_text(Cli *cli, const char *first, const char *text)
+{
+        _cleanup_lines_ Lines lines = {};
+
+        lines_wrap(&lines, output_columns(cli), first, text);
+        output_result_lines(cli, &lines);
+}
+
+void cause_print(Cli *cli, json_object *description, const char *said)
+{
+        _cleanup_lines_ Lines lines = {}, proof = {};
+
+        if (said)
+                lines_add(&proof, RANK_STAYS, "  The server said: \"%s\"", said);
+        cause_lines(cli, description, &proof, &lines);
+        output_result_lines(cli, &lines);
 }
 
 void cause_to_json(json_object *description, json_object *to)

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "cli/output.h"
+#include "cli/screen.h"
 #include "cli/text.h"
 #include "dbus/names.h"
 
@@ -29,16 +30,16 @@ void cli_init(Cli *cli)
 void cli_init_output(Cli *cli)
 {
         const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-        bool able = term && strcmp(term, "dumb") != 0, wanted = !no_color || !*no_color;
+        bool able = term && *term && strcmp(term, "dumb") != 0, wanted = !no_color || !*no_color;
 
-        cli->redraw = able && isatty(cli->json ? STDERR_FILENO : STDOUT_FILENO);
-        cli->colour = cli->redraw && wanted;
-        cli->colour_result = able && wanted && !cli->json && isatty(STDOUT_FILENO);
+        cli->live = able && isatty(fileno(output_steps(cli)));
+        cli->colour = cli->live && wanted;
 }
 
 void cli_deinit(Cli *cli)
 {
         output_end_line(cli);
+        cli->screen = screen_free(cli->screen);
         sd_bus_flush_close_unref(cli->bus);
         sd_event_unref(cli->event);
         free(cli->owner);
@@ -115,6 +116,8 @@ static int listen_to_service(Cli *cli)
                                 on_signal, cli);
 }
 
+static int request_admin_view(Cli *cli);
+
 int cli_open(Cli *cli)
 {
         int r;
@@ -144,13 +147,19 @@ int cli_open(Cli *cli)
                 return cli_failed(cli, r,
                                   cli->user ? "Talking to the session bus"
                                             : "Talking to the system bus");
-        return 0;
+        return cli->all ? request_admin_view(cli) : 0;
 }
 
 void cli_listen(Cli *cli, SignalHandler handler, void *userdata)
 {
         cli->handler = handler;
         cli->handler_userdata = userdata;
+}
+
+void cli_look_between(Cli *cli, int (*between)(void *userdata), void *userdata)
+{
+        cli->between = between;
+        cli->between_userdata = userdata;
 }
 
 static int state_of_wait(Cli *cli)
@@ -179,7 +188,8 @@ int cli_wait(Cli *cli, uint64_t timeout_usec)
                 r = sd_event_run(cli->event, 0);
         if (r < 0)
                 return cli_failed(cli, r, "Waiting");
-        return state_of_wait(cli);
+        r = state_of_wait(cli);
+        return r || !cli->between ? r : cli->between(cli->between_userdata);
 }
 
 void cli_forget_interruption(Cli *cli)
@@ -215,14 +225,15 @@ static int learn_owner(Cli *cli, sd_bus_message *reply)
         return cli->owner ? 0 : cli_failed(cli, -ENOMEM, "Remembering the service");
 }
 
-int cli_call(Cli *cli, sd_bus_message *m, sd_bus_message **ret_reply, sd_bus_error *ret_error)
+static int call(Cli *cli, sd_bus_message *m, uint64_t timeout_usec, sd_bus_message **ret_reply,
+                sd_bus_error *ret_error)
 {
         _cleanup_message_ sd_bus_message *reply = NULL;
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
         const sd_bus_error *error;
         int r;
 
-        r = sd_bus_call_async(cli->bus, &slot, m, on_reply, &reply, CALL_TIMEOUT_USEC);
+        r = sd_bus_call_async(cli->bus, &slot, m, on_reply, &reply, timeout_usec);
         if (r < 0)
                 return cli_failed(cli, r, "Calling the waypost service");
         fflush(stdout);
@@ -246,6 +257,24 @@ int cli_call(Cli *cli, sd_bus_message *m, sd_bus_message **ret_reply, sd_bus_err
         if (ret_reply)
                 *ret_reply = TAKE(reply);
         return 0;
+}
+
+int cli_call(Cli *cli, sd_bus_message *m, sd_bus_message **ret_reply, sd_bus_error *ret_error)
+{
+        return call(cli, m, CALL_TIMEOUT_USEC, ret_reply, ret_error);
+}
+
+/* An agent on the desktop or in the terminal may ask for an administrator's password, so this takes as long as it takes. */
+static int request_admin_view(Cli *cli)
+{
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = cli_message(cli, &m, PATH_ROOT, INTERFACE_MANAGER, "RequestAdminView");
+        if (r)
+                return r;
+        r = sd_bus_message_set_allow_interactive_authorization(m, true);
+        return r < 0 ? cli_failed(cli, r, "Making a call") : call(cli, m, UINT64_MAX, NULL, NULL);
 }
 
 int cli_call_texts(Cli *cli, const char *path, const char *interface, const char *member,
@@ -307,7 +336,9 @@ static const Refusal refusals[] = {
         { SD_BUS_ERROR_NO_REPLY, "The waypost service did not answer.", EXIT_OURS },
         { SD_BUS_ERROR_TIMEOUT, "The waypost service did not answer in time.", EXIT_OURS },
         { SD_BUS_ERROR_DISCONNECTED, "The bus closed the connection.", EXIT_OURS },
-        { SD_BUS_ERROR_ACCESS_DENIED, "You are not allowed to do this.", EXIT_OURS },
+        { SD_BUS_ERROR_ACCESS_DENIED, "You are not allowed to do this.", EXIT_USER_ACTION },
+        { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+          "An administrator has to agree, and nobody could be asked.", EXIT_USER_ACTION },
         { SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no such account or setup, or it is not yours.",
           EXIT_USAGE },
 };

@@ -19,7 +19,7 @@ typedef enum Exit {
         EXIT_INTERRUPTED = 130,
 } Exit;
 
-typedef enum OpenLine { LINE_NONE, LINE_PROMPT, LINE_PROGRESS } OpenLine;
+typedef enum OpenLine { LINE_NONE, LINE_PROMPT } OpenLine;
 
 typedef struct Cli Cli;
 typedef void (*SignalHandler)(void *userdata, sd_bus_message *signal);
@@ -30,15 +30,19 @@ struct Cli {
         char *owner; /* unique name of the service, once it is known */
         SignalHandler handler;
         void *handler_userdata;
+        int (*between)(
+                void *userdata); /* after each round of the loop; 0 or an exit status that ends the wait */
+        void *between_userdata;
+        struct Screen *screen; /* what is redrawn; NULL while there is nothing */
 
-        bool user, json, quiet; /* as asked for */
-        bool interactive;       /* somebody can be asked: standard input and error are terminals */
+        bool user, all, json, quiet; /* as asked for */
+        bool text_only;              /* standard output is for a text alone: steps go elsewhere */
+        bool interactive; /* somebody can be asked: standard input and error are terminals */
         bool utf8;
-        bool redraw;        /* steps and progress go to a terminal */
-        bool colour;        /* there */
-        bool colour_result; /* on standard output */
-        bool json_done;     /* the one object was written */
-        OpenLine line;      /* what stands unfinished on the terminal */
+        bool live;      /* steps and progress go to a terminal that can be redrawn */
+        bool colour;    /* and that has colours */
+        bool json_done; /* the one object was written */
+        OpenLine line;  /* what stands unfinished on the terminal */
 
         bool interrupted, gone;
 };
@@ -53,6 +57,8 @@ void cli_deinit(Cli *cli);
 int cli_open(Cli *cli);
 /* @handler sees every signal of the service from now on; NULL: nobody. */
 void cli_listen(Cli *cli, SignalHandler handler, void *userdata);
+/* @between is called after each round of cli_wait(); NULL: nothing. */
+void cli_look_between(Cli *cli, int (*between)(void *userdata), void *userdata);
 
 /* Lets the loop work once: returns when something happened or after @timeout_usec (UINT64_MAX: never). */
 int cli_wait(Cli *cli, uint64_t timeout_usec);

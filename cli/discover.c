@@ -1,36 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* waypost discover: which servers an address has, who says so, and what to know before using them. Nobody signs in and no mail server is
  * talked to; every source is heard to its end. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cause.h"
 #include "cli/output.h"
-#include "cli/setup.h"
+#include "cli/screen.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "cli/wizard.h"
 #include "dbus/names.h"
-
-static int call_start(Cli *cli, const char *address, sd_bus_message **ret)
-{
-        _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_json_ json_object *options = json_object_new_object();
-        int r;
-
-        json_object_object_add(options, KEY_DRY_RUN, json_object_new_boolean(true));
-        value_set_text(options, KEY_UNTIL, "discovery");
-        r = cli_message(cli, &m, PATH_ROOT, INTERFACE_MANAGER, "StartSetup");
-        if (r)
-                return r;
-        r = sd_bus_message_append(m, "s", address);
-        if (r >= 0)
-                r = value_append_dict(m, options);
-        if (r < 0)
-                return cli_failed(cli, r, "Making a call");
-        *ret = TAKE(m);
-        return 0;
-}
 
 /* "pop.example.org:995/tls" */
 static void add_server(Table *table, json_object *server)
@@ -91,7 +70,7 @@ static void print_list(Cli *cli, const char *title, json_object *list)
 
 static json_object *discovery_evidence(Setup *setup)
 {
-        json_object *steps = value_list(setup_properties(setup), "steps");
+        json_object *steps = setup_steps(setup);
 
         for (size_t i = 0; i < value_length(steps); i++) {
                 json_object *step = json_object_array_get_idx(steps, i);
@@ -107,7 +86,7 @@ static void print_found(Cli *cli, Setup *setup)
         json_object *evidence = discovery_evidence(setup);
         const char *filter = value_text(evidence, KEY_FILTER);
 
-        print_candidates(cli, value_list(setup_properties(setup), "candidates"));
+        print_candidates(cli, value_list(setup->properties, "candidates"));
         print_list(cli, "To know before", value_list(evidence, KEY_HINTS));
         if (filter)
                 output_result(
@@ -133,60 +112,38 @@ static void print_instead(Cli *cli, Setup *setup)
 
 static int conclude(Cli *cli, Setup *setup, SetupEnd end, json_object **cause)
 {
-        int r = setup_cause(setup, cause);
+        int r;
 
-        if (r)
-                return r;
+        screen_end(cli);
         print_found(cli, setup);
-        switch (end) {
-        case SETUP_END_READY:
-        case SETUP_END_SUCCEEDED:
-                return 0;
-        case SETUP_END_CANCELLED:
-                return EXIT_OURS;
-        case SETUP_END_NEEDED:
-                setup_print_needs(setup);
-                return EXIT_NEEDED;
-        case SETUP_END_FAILED:
-                break;
-        }
-        if (!*cause)
-                return EXIT_OURS;
-        setup_print_cause(setup, *cause);
-        print_instead(cli, setup);
-        return cause_exit(*cause);
+        r = wizard_conclude(setup, end, "search", cause);
+        if (*cause)
+                print_instead(cli, setup);
+        return r;
 }
 
 static int run(Cli *cli, const Arguments *arguments)
 {
-        _cleanup_setup_ Setup *setup = NULL;
-        _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_json_ json_object *cause = NULL;
+        _cleanup_json_ json_object *cause = NULL, *options = json_object_new_object();
         _cleanup_answers_ Answers answers = {};
+        _cleanup_setup_ Setup *setup = NULL;
         SetupEnd end;
         int r;
 
+        json_object_object_add(options, KEY_DRY_RUN, json_object_new_boolean(true));
+        value_set_text(options, KEY_UNTIL, "discovery");
         r = cli_open(cli);
         if (r == 0)
-                r = call_start(cli, arguments->operands[0], &m);
-        if (r == 0)
-                r = setup_start(&setup, cli, m, NULL);
+                r = setup_start_address(&setup, cli, arguments->operands[0], options, NULL);
         if (r)
                 return r;
-        r = setup_drive(setup, &answers, &end);
+        r = wizard_drive(setup, &answers, &end);
         if (r == 0)
                 r = conclude(cli, setup, end, &cause);
-        if (cli->json && !cli->json_done && setup_properties(setup)) {
-                _cleanup_json_ json_object *object = json_object_new_object();
-
-                setup_to_json(setup, cause, object);
-                output_json(cli, object);
-        }
+        setup_print_json(setup, cause, NULL);
         setup_cancel(setup);
         return r;
 }
-
-static const Option options[] = { {} };
 
 const Verb verb_discover = {
         .name = "discover",
@@ -196,6 +153,5 @@ const Verb verb_discover = {
         .summary = "Show the servers of an address, and who says so",
         .text = "All sources are asked: the provider table, the provider itself, the ISPDB, DNS. The\n"
                 "best comes first. No mail server is contacted, and nothing is changed.\n",
-        .options = options,
         .run = run,
 };

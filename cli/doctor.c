@@ -1,122 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* waypost doctor: what works, what does not, why, and what to do. Changes nothing: an account is checked with its own servers
  * and stored password, another address in a dry run, a server alone without an account. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/account.h"
 #include "cli/cause.h"
+#include "cli/check.h"
 #include "cli/output.h"
 #include "cli/picture.h"
-#include "cli/server.h"
-#include "cli/setup.h"
+#include "cli/screen.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "cli/warning.h"
+#include "cli/wizard.h"
 #include "dbus/names.h"
 
 enum { WATCH_MIN = 5, WATCH_MAX = 86400 };
-
-/* A dictionary for StartSetup or Probe from what the options say. */
-static int read_options(Cli *cli, const Arguments *arguments, json_object *to)
-{
-        static const char *const sides[] = { KEY_INCOMING, KEY_OUTGOING };
-        const char *user = argument_text(arguments, "user-name");
-
-        json_object_object_add(to, KEY_DRY_RUN, json_object_new_boolean(true));
-        for (size_t i = 0; i < ELEMENTS(sides); i++) {
-                const char *text = argument_text(arguments, sides[i]);
-                json_object *server = NULL;
-                int r;
-
-                if (text) {
-                        r = server_parse(cli, arguments->verb, sides[i], text, &server);
-                        if (r)
-                                return r;
-                } else if (user) {
-                        server = json_object_new_object();
-                }
-                if (user)
-                        value_set_text(server, KEY_USER, user);
-                if (server)
-                        json_object_object_add(to, sides[i], server);
-        }
-        return 0;
-}
-
-static int call_start(Cli *cli, const Arguments *arguments, const char *address,
-                      sd_bus_message **ret)
-{
-        _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_json_ json_object *options = json_object_new_object();
-        int r;
-
-        r = read_options(cli, arguments, options);
-        if (r == 0)
-                r = cli_message(cli, &m, PATH_ROOT, INTERFACE_MANAGER, "StartSetup");
-        if (r)
-                return r;
-        r = sd_bus_message_append(m, "s", address);
-        if (r >= 0)
-                r = value_append_dict(m, options);
-        if (r < 0)
-                return cli_failed(cli, r, "Making a call");
-        *ret = TAKE(m);
-        return 0;
-}
-
-static int call_probe(Cli *cli, const Arguments *arguments, const char *text, sd_bus_message **ret)
-{
-        _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_json_ json_object *server = NULL, *options = json_object_new_object();
-        const char *protocol = argument_text(arguments, KEY_PROTOCOL), *security;
-        int r;
-
-        r = server_parse(cli, arguments->verb, "doctor", text, &server);
-        if (r == 0)
-                r = cli_message(cli, &m, PATH_ROOT, INTERFACE_MANAGER, "Probe");
-        if (r)
-                return r;
-        security = value_text(server, KEY_SECURITY);
-        if (security)
-                value_set_text(options, KEY_SECURITY, security);
-        if (protocol)
-                value_set_text(options, KEY_PROTOCOL, protocol);
-        r = sd_bus_message_append(m, "sq", value_text_or(server, KEY_HOST, ""),
-                                  (uint16_t) value_number(server, KEY_PORT, 0));
-        if (r >= 0)
-                r = value_append_dict(m, options);
-        if (r < 0)
-                return cli_failed(cli, r, "Making a call");
-        *ret = TAKE(m);
-        return 0;
-}
-
-static int call_check(Cli *cli, const char *path, sd_bus_message **ret)
-{
-        return cli_message(cli, ret, path, INTERFACE_ACCOUNT, "Check");
-}
-
-static int choose(Cli *cli, const Arguments *arguments, sd_bus_message **ret, bool *ret_probe)
-{
-        _cleanup_json_ json_object *account = NULL;
-        _cleanup_free_ char *path = NULL;
-        const char *what = arguments->operands[0];
-        int r;
-
-        *ret_probe = server_looks_like(what);
-        if (*ret_probe)
-                return call_probe(cli, arguments, what, ret);
-        if (!strchr(what, '@')) {
-                r = account_find(cli, what, &account);
-                return r ?: call_check(cli, value_text_or(account, "path", "/"), ret);
-        }
-        r = account_path_by_address(cli, what, &path);
-        if (r)
-                return r;
-        return path ? call_check(cli, path, ret) : call_start(cli, arguments, what, ret);
-}
 
 /* One look. */
 typedef struct Doctor {
@@ -136,7 +35,7 @@ static void doctor_deinit(Doctor *doctor)
 
 static bool only_password_needed(Setup *setup)
 {
-        json_object *needs = value_list(setup_properties(setup), "needs");
+        json_object *needs = setup_needs(setup);
 
         for (size_t i = 0; i < value_length(needs); i++)
                 if (strcmp(value_text_or(json_object_array_get_idx(needs, i), "kind", ""),
@@ -207,54 +106,39 @@ static int doctor_exit(Cli *cli, const Arguments *arguments, const Doctor *docto
 
 static int look(Cli *cli, const Arguments *arguments, const Answers *answers, Doctor *ret)
 {
-        _cleanup_message_ sd_bus_message *m = NULL;
-        json_object *properties;
-        const char *code;
         int r;
 
-        r = choose(cli, arguments, &m, &ret->probe);
-        if (r)
-                return r;
-        r = setup_start(&ret->setup, cli, m, NULL);
+        r = check_start(cli, arguments, &ret->setup, &ret->probe);
         if (r)
                 return r;
         /* The picture has them all; beside JSON they are told as they end. */
         if (!cli->json)
                 setup_set_silent(ret->setup);
-        r = setup_drive(ret->setup, answers, &ret->end);
-        output_end_line(cli);
+        r = wizard_drive(ret->setup, answers, &ret->end);
+        screen_end(cli);
         if (r)
                 return r;
-        properties = setup_properties(ret->setup);
-        ret->warnings = warnings_of_steps(value_list(properties, "steps"));
-        code = value_text(properties, "cause");
-        return code ? cause_describe(
-                              cli, code,
-                              value_object(picture_step_of_cause(properties, code), "evidence"),
-                              &ret->cause)
-                    : 0;
+        ret->warnings = warnings_of_steps(setup_steps(ret->setup));
+        return setup_cause(ret->setup, &ret->cause);
 }
 
-static void print_json(Cli *cli, const Doctor *doctor)
+static void print_json(const Doctor *doctor)
 {
-        _cleanup_json_ json_object *object = json_object_new_object();
+        _cleanup_json_ json_object *more = json_object_new_object();
 
-        if (!cli->json || cli->json_done || !setup_properties(doctor->setup))
-                return;
-        setup_to_json(doctor->setup, doctor->cause, object);
-        json_object_object_add(object, "warnings", json_object_get(doctor->warnings));
-        output_json(cli, object);
+        json_object_object_add(more, "warnings", json_object_get(doctor->warnings));
+        setup_print_json(doctor->setup, doctor->cause, more);
 }
 
 static void print_look(Cli *cli, const Arguments *arguments, const Doctor *doctor)
 {
-        picture_print(cli, arguments->operands[0], setup_properties(doctor->setup), doctor->cause,
+        picture_print(cli, arguments->operands[0], doctor->setup->properties, doctor->cause,
                       doctor->warnings);
         if (is_fine(doctor))
-                output_result(cli, "\n%s%s%s\n", output_result_colour(cli, COLOUR_GREEN),
+                output_result(cli, "\n%s%s%s\n", output_colour(cli, COLOUR_GREEN),
                               doctor->probe ? "The server answers as it should; nobody signed in."
                                             : "All of it works.",
-                              output_result_colour(cli, COLOUR_NONE));
+                              output_colour(cli, COLOUR_NONE));
         else if (doctor->end == SETUP_END_NEEDED) {
                 if (only_password_needed(doctor->setup))
                         output_result(cli, "\nSo far it works.\n");
@@ -270,7 +154,7 @@ static void print_look(Cli *cli, const Arguments *arguments, const Doctor *docto
 /* What one look is compared by with the next: {"state", "cause", step id: "status cause", "warning CODE": text}. */
 static json_object *summary(const Doctor *doctor)
 {
-        json_object *properties = setup_properties(doctor->setup), *to = json_object_new_object(),
+        json_object *properties = doctor->setup->properties, *to = json_object_new_object(),
                     *steps = value_list(properties, "steps");
 
         value_set_text(to, "result",
@@ -371,16 +255,13 @@ static int watch(Cli *cli, const Arguments *arguments, const Answers *answers, u
 
 static int run(Cli *cli, const Arguments *arguments)
 {
-        static const char *const protocols[] = { "pop3", "imap", "smtp", NULL };
         static const char *const exits[] = { "class", "family", NULL };
         _cleanup_(doctor_deinit) Doctor doctor = {};
         _cleanup_answers_ Answers answers = {};
         uint64_t seconds = 0;
         int r;
 
-        r = argument_check(cli, arguments, KEY_PROTOCOL, protocols);
-        if (r == 0)
-                r = argument_check(cli, arguments, "exit-by", exits);
+        r = argument_check(cli, arguments, "exit-by", exits);
         if (r == 0)
                 r = argument_number(cli, arguments, "watch", WATCH_MIN, WATCH_MAX, &seconds);
         if (r == 0)
@@ -398,30 +279,24 @@ static int run(Cli *cli, const Arguments *arguments)
                 r = doctor_exit(cli, arguments, &doctor);
         }
         if (doctor.setup) {
-                print_json(cli, &doctor);
+                print_json(&doctor);
                 setup_cancel(doctor.setup);
         }
         return r;
 }
 
 static const Option options[] = {
-        { "password-file", 0, "FILE", "Read the password from FILE (- is standard input)" },
-        { "outgoing-password-file", 0, "FILE", "Another password for sending" },
-        { "incoming", 0, "HOST:PORT/SECURITY", "Check this server instead of the one found" },
-        { "outgoing", 0, "HOST:PORT/SECURITY", "Likewise for sending" },
-        { "user-name", 0, "NAME", "The name to sign in with, if not the address" },
-        { "protocol", 0, "pop3|imap|smtp", "What HOST:PORT speaks, if the port does not tell" },
+        ANSWER_OPTIONS,
+        CHECK_OPTIONS,
         { "watch", 0, "SECONDS", "Look again and again, and print only what has changed" },
         { "exit-by", 0, "class|family",
           "What the exit status tells of the cause (default: class)" },
-        { "yes", 'y', NULL, "Approve servers of other domains (never certificates)" },
-        { "approve-certificate", 0, "SHA256", "Accept the certificate with this SPKI SHA-256" },
         {},
 };
 
 const Verb verb_doctor = {
         .name = "doctor",
-        .operands = "ADDRESS|HOST:PORT",
+        .operands = "ADDRESS|ACCOUNT|HOST:PORT",
         .min_operands = 1,
         .max_operands = 1,
         .summary = "Find out what works, what does not, why, and what to do",

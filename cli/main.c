@@ -29,6 +29,9 @@ static int run(Cli *cli, int argc, char **argv)
         cli->json = argument_given(&arguments, "json");
         cli->quiet = argument_given(&arguments, "quiet");
         cli->user = argument_given(&arguments, "user");
+        cli->all = argument_given(&arguments, "all");
+        cli->text_only = arguments.verb && arguments.verb->text_only;
+        cli->interactive = cli->interactive && !argument_given(&arguments, "batch");
         cli_init_output(cli);
 
         if (argument_given(&arguments, "version")) {

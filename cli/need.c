@@ -3,10 +3,9 @@
 #include "cli/need.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/output.h"
 #include "dbus/names.h"
@@ -47,153 +46,205 @@ bool need_has_key(json_object *need, const char *spki)
         }
 }
 
-static void print_list(Cli *cli, json_object *list, const char *before)
+bool need_is_within(json_object *need, const char *domain)
 {
-        for (size_t i = 0; i < value_length(list); i++)
-                output_note(cli, "%s%s", i == 0 ? before : ", ", value_item(list, i));
+        json_object *domains = value_list(need, KEY_DOMAINS);
+
+        for (size_t i = 0; i < value_length(domains); i++)
+                if (!domain || strcasecmp(value_item(domains, i), domain) != 0)
+                        return false;
+        return value_length(domains) > 0;
+}
+
+bool need_is_for_app_password(json_object *need)
+{
+        return strcmp(value_text_or(need, KEY_SECRET_KIND, ""), "app-password") == 0;
+}
+
+static const char *host_of(json_object *need)
+{
+        return value_text(need, KEY_HOST) ?: value_item(value_list(need, KEY_HOSTS), 0);
+}
+
+static char *joined(json_object *list)
+{
+        char *text = NULL;
+        size_t size;
+        FILE *to = open_memstream(&text, &size);
+
+        for (size_t i = 0; to && i < value_length(list); i++)
+                fprintf(to, "%s%s", i ? ", " : "", value_item(list, i));
+        if (to && fclose(to) == 0)
+                return text;
+        free(text);
+        return NULL;
 }
 
 static const char *source_words(const char *source)
 {
         static const char *const words[][2] = {
-                { "srv", "the domain's DNS names it" },
-                { "autoconfig", "the provider's configuration file names it" },
-                { "guess", "the name was guessed" },
-                { "by-hand", "you named it" },
-                { "account", "the account has it" },
+                { "srv", "The DNS of your address's domain names them." },
+                { "autoconfig", "Your provider's configuration file names them." },
+                { "pacc", "Your provider's configuration file names them." },
+                { "ispdb", "A public database of providers names them." },
+                { "mx", "They follow from where mail to your address is delivered." },
+                { "http",
+                  "A configuration file that anybody on the way could have changed names them." },
+                { "certificate", "A certificate of your domain's server names them." },
+                { "guess", "Their names were guessed." },
+                { "by-hand", "You named them." },
+                { "account", "The account has them." },
         };
 
-        for (size_t i = 0; i < ELEMENTS(words); i++)
+        for (size_t i = 0; source && i < ELEMENTS(words); i++)
                 if (strcmp(words[i][0], source) == 0)
                         return words[i][1];
-        return source;
+        return NULL;
 }
 
-static void print_servers(Cli *cli, json_object *need)
+/* The domain is what tells a provider from somebody else; it stands alone. */
+static void server_lines(Cli *cli, json_object *need, Lines *to)
 {
-        const char *side = value_text_or(need, KEY_SIDE, ""),
-                   *source = value_text(need, KEY_SOURCE);
-        json_object *hosts = value_list(need, KEY_HOSTS), *domains = value_list(need, KEY_DOMAINS);
+        _cleanup_free_ char *hosts = joined(value_list(need, KEY_HOSTS)),
+                            *domains = joined(value_list(need, KEY_DOMAINS)),
+                            *addresses = joined(value_list(need, KEY_ADDRESSES)), *line = NULL;
+        const char *words = source_words(value_text(need, KEY_SOURCE));
+        bool outgoing = strcmp(value_text_or(need, KEY_SIDE, ""), KEY_OUTGOING) == 0;
 
-        output_note(cli, "\n%s would be given to:\n",
-                    strcmp(side, KEY_OUTGOING) == 0   ? "To send mail, the password"
-                    : strcmp(side, KEY_INCOMING) == 0 ? "To receive mail, the password"
-                                                      : "The password");
-        print_list(cli, hosts, "  server ");
-        if (value_length(domains) > 0)
-                print_list(cli, domains, "  of the domain ");
-        print_list(cli, value_list(need, KEY_ADDRESSES), "  at ");
-        output_note(cli, "\n");
-        if (source)
-                output_note(cli, "  (%s)\n", source_words(source));
+        lines_wrap(to, output_columns(cli), "",
+                   outgoing ? "To send your mail, your password would be given to:"
+                            : "To receive your mail, your password would be given to:");
+        lines_add(to, RANK_DECORATION, "%s", "");
+        lines_add(to, RANK_STAYS, "    %s%s%s", output_colour(cli, COLOUR_BOLD),
+                  domains && *domains ? domains : hosts ?: "?", output_colour(cli, COLOUR_NONE));
+        lines_add(to, RANK_DECORATION, "%s", "");
+        if (asprintf(&line, "Server %s%s%s. %s", hosts ?: "?",
+                     addresses && *addresses ? " at " : "", addresses ?: "", words ?: "") >= 0)
+                lines_wrap(to, output_columns(cli), "", line);
 }
 
-static void print_certificate(Cli *cli, json_object *need)
+static void certificate_lines(Cli *cli, json_object *need, Lines *to)
 {
         json_object *errors = value_list(need, KEY_VERIFY_ERRORS);
-        const char *host = value_text(need, KEY_HOST) ?: value_item(value_list(need, KEY_HOSTS), 0);
+        const char *host = host_of(need);
 
-        output_note(cli, "\nThe certificate of %s cannot be verified.\n",
-                    *host ? host : "the server");
-        output_note(cli, "  subject      %s\n", value_text_or(need, KEY_SUBJECT, "unknown"));
-        output_note(cli, "  issuer       %s\n", value_text_or(need, KEY_ISSUER, "unknown"));
-        output_note(cli, "  SPKI SHA-256 %s\n", value_text_or(need, KEY_SPKI, "unknown"));
+        lines_add(to, RANK_STAYS,
+                  "Nobody vouches for the certificate of %s%s%s:", output_colour(cli, COLOUR_BOLD),
+                  *host ? host : "the server", output_colour(cli, COLOUR_NONE));
         for (size_t i = 0; i < value_length(errors); i++)
-                output_note(cli, "  problem      %s\n", value_item(errors, i));
+                lines_wrap(to, output_columns(cli), "  problem  ", value_item(errors, i));
+        lines_wrap(to, output_columns(cli), "  subject  ",
+                   value_text_or(need, KEY_SUBJECT, "unknown"));
+        lines_wrap(to, output_columns(cli), "  issuer   ",
+                   value_text_or(need, KEY_ISSUER, "unknown"));
+        lines_wrap(to, output_columns(cli), "  key      ",
+                   value_text_or(need, KEY_SPKI, "unknown"));
+        lines_wrap(
+                to, output_columns(cli), "",
+                "Somebody between you and the server could look like this and read your password. "
+                "Compare the key (SPKI SHA-256) with what the server's administrator tells you.");
 }
 
 /* What to know before the first failure; the pages stand in the sentences. Else the page alone. */
-static void print_hints(Cli *cli, json_object *need)
+static void hint_lines(Cli *cli, json_object *need, Lines *to)
 {
         json_object *hints = value_list(need, KEY_HINTS);
-        const char *url = value_text(need, KEY_HINT_URL);
+        const char *page = value_text(need, KEY_PASSWORD_URL) ?: value_text(need, KEY_HINT_URL);
 
         for (size_t i = 0; i < value_length(hints); i++)
-                output_note(cli, "  %s\n", value_item(hints, i));
-        if (url && value_length(hints) == 0)
-                output_note(cli, "  See %s\n", url);
+                lines_wrap(to, output_columns(cli), "", value_item(hints, i));
+        if (page && value_length(hints) == 0)
+                lines_wrap(to, output_columns(cli), "See ", page);
 }
 
-static void print_password(Cli *cli, json_object *need)
+static void password_lines(Cli *cli, json_object *need, Lines *to)
 {
-        const char *user = value_text(need, KEY_USER);
-        bool app = strcmp(value_text_or(need, KEY_SECRET_KIND, ""), "app-password") == 0;
+        const char *user = value_text_or(need, KEY_USER, "your account"), *host = host_of(need);
+        bool outgoing = strcmp(value_text_or(need, KEY_SIDE, ""), KEY_OUTGOING) == 0;
+        _cleanup_free_ char *line = NULL;
 
-        output_note(cli, "\nNeeded: %s%s%s%s. Give it by --password-file=FILE.\n",
-                    app ? "an app password (the provider does not take the ordinary one)"
-                        : "the password",
-                    user ? " of " : "", user ?: "",
-                    strcmp(value_text_or(need, KEY_SIDE, ""), KEY_OUTGOING) == 0 ? " for sending"
-                                                                                 : "");
-        print_hints(cli, need);
+        if (asprintf(&line, "%s signs in to %s%s.", user, *host ? host : "the server",
+                     outgoing ? ", to send" : "") >= 0)
+                lines_wrap(to, output_columns(cli), "", line);
+        if (need_is_for_app_password(need) && value_length(value_list(need, KEY_HINTS)) == 0)
+                lines_wrap(to, output_columns(cli), "",
+                           "The provider wants an app password here, not the ordinary one.");
+        if (value_text(need, KEY_SECRET_SHAPE))
+                lines_add(to, RANK_STAYS, "It looks like this: %s",
+                          value_text(need, KEY_SECRET_SHAPE));
+        hint_lines(cli, need, to);
+}
+
+static void servers_lines(Cli *cli, json_object *need, Lines *to)
+{
+        const char *side = value_text_or(need, KEY_SIDE, "");
+        _cleanup_free_ char *line = NULL;
+
+        if (asprintf(&line, "The server to %s was not found%s%s.",
+                     strcmp(side, KEY_OUTGOING) == 0 ? "send through" : "receive from",
+                     value_text(need, KEY_DOMAIN) ? " for " : "",
+                     value_text_or(need, KEY_DOMAIN, "")) >= 0)
+                lines_wrap(to, output_columns(cli), "", line);
+        hint_lines(cli, need, to);
+}
+
+static void action_lines(Cli *cli, json_object *need, Lines *to)
+{
+        lines_wrap(to, output_columns(cli), "",
+                   "Something has to be switched on at your provider first.");
+        hint_lines(cli, need, to);
+}
+
+/* How it is given stands behind the lines. */
+static void print_how(Cli *cli, json_object *need)
+{
+        if (need_is(need, NEED_PASSWORD))
+                output_note(cli, "Needed: the password. Give it by --password-file=FILE.\n");
+        else if (need_is(need, NEED_SERVER_APPROVAL))
+                output_note(cli,
+                            "Needed: your approval. Give it by --approve-domain=%s or --yes.\n",
+                            value_item(value_list(need, KEY_DOMAINS), 0));
+        else if (need_is(need, NEED_CERTIFICATE_APPROVAL))
+                output_note(cli,
+                            "Needed: your approval. If you know the key to be right, give it by\n"
+                            "  --approve-certificate=%s\n",
+                            value_text_or(need, KEY_SPKI, "SHA256"));
+        else if (need_is(need, NEED_SERVERS))
+                output_note(
+                        cli,
+                        "Needed: its name. Give it by --%s=HOST:PORT/tls or HOST:PORT/starttls.\n",
+                        value_text_or(need, KEY_SIDE, KEY_INCOMING));
+        else if (!need_is(need, NEED_VERIFICATION_CODE))
+                output_note(cli, "Needed: %s, which cannot be given here.\n",
+                            value_text_or(need, "kind", "something"));
+}
+
+void need_lines(Cli *cli, json_object *need, Lines *to)
+{
+        if (need_is(need, NEED_PASSWORD))
+                password_lines(cli, need, to);
+        else if (need_is(need, NEED_SERVER_APPROVAL))
+                server_lines(cli, need, to);
+        else if (need_is(need, NEED_CERTIFICATE_APPROVAL))
+                certificate_lines(cli, need, to);
+        else if (need_is(need, NEED_SERVERS))
+                servers_lines(cli, need, to);
+        else if (need_is(need, NEED_VERIFICATION_CODE))
+                lines_wrap(to, output_columns(cli), "",
+                           "The mail that was sent to yourself has not arrived yet.");
+        else if (need_is(need, NEED_USER_ACTION))
+                action_lines(cli, need, to);
+        else
+                hint_lines(cli, need, to);
 }
 
 void need_print(Cli *cli, json_object *need)
 {
-        const char *url = value_text(need, KEY_HINT_URL);
+        _cleanup_lines_ Lines lines = {};
 
-        if (need_is(need, NEED_PASSWORD)) {
-                print_password(cli, need);
-        } else if (need_is(need, NEED_SERVER_APPROVAL)) {
-                print_servers(cli, need);
-                output_note(cli, "Needed: your approval of this server. Give it by --yes.\n");
-        } else if (need_is(need, NEED_CERTIFICATE_APPROVAL)) {
-                print_certificate(cli, need);
-                output_note(cli,
-                            "Needed: your approval of this key. If you know it to be right, give "
-                            "it by\n  --approve-certificate=%s\n",
-                            value_text_or(need, KEY_SPKI, "SHA256"));
-        } else if (need_is(need, NEED_SERVERS)) {
-                output_note(cli,
-                            "\nNeeded: the %s server; it was not found. Name it by\n"
-                            "  --%s=HOST:PORT/tls  or  --%s=HOST:PORT/starttls\n",
-                            value_text_or(need, KEY_SIDE, "mail"),
-                            value_text_or(need, KEY_SIDE, KEY_INCOMING),
-                            value_text_or(need, KEY_SIDE, KEY_INCOMING));
-        } else if (need_is(need, NEED_VERIFICATION_CODE)) {
-                output_note(cli, "\nThe mail that was sent to yourself has not arrived yet.\n");
-        } else {
-                output_note(cli, "\nNeeded: %s, which this program cannot give.\n",
-                            value_text_or(need, "kind", "something"));
-                if (url)
-                        output_note(cli, "  See %s\n", url);
-        }
-}
-
-int need_ask_password(Cli *cli, json_object *setup, json_object *need, bool optional, Secret **ret)
-{
-        const char *user = value_text(need, KEY_USER) ?: value_text_or(setup, "address", "you"),
-                   *host = value_text(need, KEY_HOST) ?: value_item(value_list(need, KEY_HOSTS), 0);
-        bool app = strcmp(value_text_or(need, KEY_SECRET_KIND, ""), "app-password") == 0;
-        _cleanup_free_ char *prompt = NULL;
-
-        print_hints(cli, need);
-        if (app && value_text(need, KEY_SECRET_SHAPE))
-                output_note(cli, "  It looks like this: %s\n", value_text(need, KEY_SECRET_SHAPE));
-        if (asprintf(&prompt, "%s for %s%s%s%s:", app ? "App password" : "Password", user,
-                     *host ? " at " : "", host,
-                     optional ? " (Enter alone: go on without)" : "") < 0)
-                return cli_failed(cli, -ENOMEM, "Asking");
-        return terminal_ask_secret(cli, prompt, ret);
-}
-
-int need_ask_servers(Cli *cli, json_object *need, bool *ret)
-{
-        print_servers(cli, need);
-        return terminal_confirm(cli, "Is that right?", ret);
-}
-
-int need_ask_certificate(Cli *cli, json_object *need, bool *ret)
-{
-        _cleanup_free_ char *answer = NULL;
-        int r;
-
-        print_certificate(cli, need);
-        output_note(cli, "Somebody between you and the server could look like this. Compare the "
-                         "SPKI SHA-256 with what\nthe server's administrator tells you.\n");
-        r = terminal_ask(cli, "Trust this key from now on? Type yes in full:", NULL, &answer);
-        if (r)
-                return r;
-        *ret = answer && strcmp(answer, "yes") == 0;
-        return 0;
+        need_lines(cli, need, &lines);
+        output_note(cli, "\n");
+        for (size_t i = 0; i < lines.n; i++)
+                output_note(cli, "%s\n", lines.list[i].text);
+        print_how(cli, need);
 }

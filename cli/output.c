@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
+#include "cli/screen.h"
 #include "cli/text.h"
 
 static const char *escape(Colour colour)
@@ -32,11 +34,6 @@ const char *output_colour(Cli *cli, Colour colour)
         return cli->colour ? escape(colour) : "";
 }
 
-const char *output_result_colour(Cli *cli, Colour colour)
-{
-        return cli->colour_result ? escape(colour) : "";
-}
-
 _printf_(3, 0) static void print(Cli *cli, FILE *to, const char *format, va_list arguments)
 {
         _cleanup_free_ char *text = NULL;
@@ -50,25 +47,27 @@ _printf_(3, 0) static void print(Cli *cli, FILE *to, const char *format, va_list
         fputs(text, to);
 }
 
-static FILE *progress_stream(Cli *cli)
+FILE *output_steps(Cli *cli)
 {
-        return cli->json ? stderr : stdout;
+        return cli->json || cli->text_only ? stderr : stdout;
+}
+
+unsigned output_columns(Cli *cli)
+{
+        enum { PLAIN = 79, LEAST = 20 };
+        struct winsize size = {};
+
+        if (!cli->live || ioctl(fileno(output_steps(cli)), TIOCGWINSZ, &size) < 0 || !size.ws_col)
+                return PLAIN;
+        return size.ws_col > LEAST ? size.ws_col - 1U : LEAST;
 }
 
 void output_end_line(Cli *cli)
 {
-        switch (cli->line) {
-        case LINE_NONE:
-                break;
-        case LINE_PROMPT:
+        if (cli->line == LINE_PROMPT)
                 fputs("\n", stderr);
-                break;
-        case LINE_PROGRESS:
-                fputs("\r\033[K", progress_stream(cli));
-                fflush(progress_stream(cli));
-                break;
-        }
         cli->line = LINE_NONE;
+        screen_clear(cli);
 }
 
 void output_progress(Cli *cli, const char *format, ...)
@@ -79,22 +78,8 @@ void output_progress(Cli *cli, const char *format, ...)
                 return;
         output_end_line(cli);
         va_start(arguments, format);
-        print(cli, progress_stream(cli), format, arguments);
+        print(cli, output_steps(cli), format, arguments);
         va_end(arguments);
-}
-
-void output_redraw(Cli *cli, const char *format, ...)
-{
-        va_list arguments;
-
-        if (cli->quiet || !cli->redraw)
-                return;
-        output_end_line(cli);
-        va_start(arguments, format);
-        print(cli, progress_stream(cli), format, arguments);
-        va_end(arguments);
-        fflush(progress_stream(cli));
-        cli->line = LINE_PROGRESS;
 }
 
 void output_result(Cli *cli, const char *format, ...)
@@ -107,6 +92,12 @@ void output_result(Cli *cli, const char *format, ...)
         va_start(arguments, format);
         print(cli, stdout, format, arguments);
         va_end(arguments);
+}
+
+void output_result_lines(Cli *cli, const Lines *lines)
+{
+        for (size_t i = 0; i < lines->n; i++)
+                output_result(cli, "%s\n", lines->list[i].text);
 }
 
 void output_note(Cli *cli, const char *format, ...)

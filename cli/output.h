@@ -3,6 +3,8 @@
  * With --json nothing but JSON reaches standard output. */
 #pragma once
 
+#include <stdio.h>
+
 #include "cli/cli.h"
 
 typedef enum Colour {
@@ -15,17 +17,21 @@ typedef enum Colour {
 } Colour;
 
 /* The escape sequence, or "" where there is no colour. COLOUR_NONE ends the one before. */
-const char *output_colour(Cli *cli, Colour colour);        /* for output_progress() */
-const char *output_result_colour(Cli *cli, Colour colour); /* for output_result() */
+const char *output_colour(Cli *cli, Colour colour);
+/* Where steps and progress go. */
+FILE *output_steps(Cli *cli);
+
+/* How wide text may be there. */
+unsigned output_columns(Cli *cli);
 
 /* Steps and how things go: unless --quiet. */
 void output_progress(Cli *cli, const char *format, ...) _printf_(2, 3);
-/* The line that is written over and over, on a terminal only. */
-void output_redraw(Cli *cli, const char *format, ...) _printf_(2, 3);
-/* Ends a line left open by output_redraw() or a prompt. */
+/* Ends a line left open by a prompt, and makes room above what is redrawn. */
 void output_end_line(Cli *cli);
 /* What was asked for: unless --json. */
 void output_result(Cli *cli, const char *format, ...) _printf_(2, 3);
+struct Lines;
+void output_result_lines(Cli *cli, const struct Lines *lines);
 /* To standard error. */
 void output_note(Cli *cli, const char *format, ...) _printf_(2, 3);
 /* A question; the line stays open. */

@@ -85,7 +85,7 @@ static Mark mark_of(json_object *step, bool follows)
 static void print_step(Cli *cli, json_object *step, bool follows, size_t columns)
 {
         Mark mark = mark_of(step, follows);
-        _cleanup_free_ char *proof = step_proof(step), *line = NULL;
+        _cleanup_free_ char *proof = step_proof(step, true), *line = NULL;
         char duration[TEXT_SHORT];
 
         text_duration(duration, value_number(step, "usec", 0));
@@ -93,10 +93,10 @@ static void print_step(Cli *cli, json_object *step, bool follows, size_t columns
                      proof ?: "") < 0)
                 return;
         cut(line, columns > 8 ? columns - 8 : columns);
-        output_result(cli, "  %s%-4s%s  %s%s%s\n", output_result_colour(cli, mark.colour),
-                      mark.word, output_result_colour(cli, COLOUR_NONE),
-                      follows ? output_result_colour(cli, COLOUR_DIM) : "", line,
-                      follows ? output_result_colour(cli, COLOUR_NONE) : "");
+        output_result(cli, "  %s%-4s%s  %s%s%s\n", output_colour(cli, mark.colour), mark.word,
+                      output_colour(cli, COLOUR_NONE),
+                      follows ? output_colour(cli, COLOUR_DIM) : "", line,
+                      follows ? output_colour(cli, COLOUR_NONE) : "");
 }
 
 static bool is_shown(json_object *step)
@@ -127,8 +127,8 @@ static void print_not_reached(Cli *cli, json_object *steps, size_t columns)
         if (!to || fclose(to) != 0 || n == 0)
                 return;
         cut(line, columns > 8 ? columns - 8 : columns);
-        output_result(cli, "  %s-     %s%s\n", output_result_colour(cli, COLOUR_DIM), line,
-                      output_result_colour(cli, COLOUR_NONE));
+        output_result(cli, "  %s-     %s%s\n", output_colour(cli, COLOUR_DIM), line,
+                      output_colour(cli, COLOUR_NONE));
 }
 
 static void print_steps(Cli *cli, json_object *properties, json_object *cause, size_t columns)
@@ -197,9 +197,8 @@ static void print_cause(Cli *cli, json_object *properties, json_object *cause)
                     *remedies = value_list(cause, KEY_REMEDIES);
         const char *explanation = value_text(cause, KEY_EXPLANATION);
 
-        output_result(cli, "\n%s%s%s  (%s)\n", output_result_colour(cli, COLOUR_BOLD),
-                      value_text_or(cause, KEY_TITLE, code), output_result_colour(cli, COLOUR_NONE),
-                      code);
+        output_result(cli, "\n%s%s%s  (%s)\n", output_colour(cli, COLOUR_BOLD),
+                      value_text_or(cause, KEY_TITLE, code), output_colour(cli, COLOUR_NONE), code);
         print_proof(cli, value_object(step, "evidence"));
         if (explanation)
                 cause_print_text(cli, "  ", explanation);
@@ -216,8 +215,8 @@ void picture_print(Cli *cli, const char *what, json_object *properties, json_obj
 {
         size_t columns = width();
 
-        output_result(cli, "%s%s%s\n", output_result_colour(cli, COLOUR_BOLD), what,
-                      output_result_colour(cli, COLOUR_NONE));
+        output_result(cli, "%s%s%s\n", output_colour(cli, COLOUR_BOLD), what,
+                      output_colour(cli, COLOUR_NONE));
         print_steps(cli, properties, cause, columns);
         if (cause)
                 print_cause(cli, properties, cause);
@@ -225,8 +224,7 @@ void picture_print(Cli *cli, const char *what, json_object *properties, json_obj
                 json_object *warning = json_object_array_get_idx(warnings, i);
 
                 output_result(cli, "%s  %s!%s ", i == 0 ? "\n" : "",
-                              output_result_colour(cli, COLOUR_YELLOW),
-                              output_result_colour(cli, COLOUR_NONE));
+                              output_colour(cli, COLOUR_YELLOW), output_colour(cli, COLOUR_NONE));
                 cause_print_text(cli, "", value_text_or(warning, "text", ""));
         }
 }

@@ -11,8 +11,17 @@
 #include "cli/account.h"
 #include "cli/cause.h"
 #include "cli/output.h"
+#include "cli/screen.h"
 #include "cli/text.h"
+#include "cli/view.h"
 #include "dbus/names.h"
+
+/* How fast it goes now rather than on the average: over the last seconds. */
+typedef struct Pace {
+        uint64_t at_usec, bytes; /* as last looked at */
+        double rate;             /* bytes a second */
+        uint64_t seen_usec;      /* over how long */
+} Pace;
 
 typedef struct Following {
         Cli *cli;
@@ -20,6 +29,7 @@ typedef struct Following {
         uint64_t run;       /* 0 until FetchNow has answered */
         json_object *ended; /* RunFinished, of this run or, before we know which, of the last one */
         json_object *progress; /* Run, as last announced */
+        Pace pace;
         bool removed;
         uint64_t told_usec, told_delivered;
 } Following;
@@ -50,6 +60,25 @@ static void on_finished(Following *f, sd_bus_message *m)
                 keep(&f->ended, run);
 }
 
+static void pace_update(Pace *pace, uint64_t bytes, uint64_t now)
+{
+        enum { MEMORY = 3 }; /* seconds */
+        double seconds, now_rate, weight;
+
+        if (pace->at_usec && now > pace->at_usec && bytes >= pace->bytes) {
+                seconds = (double) (now - pace->at_usec) / USEC_PER_SEC;
+                now_rate = (double) (bytes - pace->bytes) / seconds;
+                pace->seen_usec += now - pace->at_usec;
+                weight = seconds / (seconds + MEMORY);
+                /* The first ones count in full, or it would begin with nothing. */
+                if (pace->seen_usec < MEMORY * USEC_PER_SEC)
+                        weight = (double) (now - pace->at_usec) / (double) pace->seen_usec;
+                pace->rate += (now_rate - pace->rate) * weight;
+        }
+        pace->at_usec = now;
+        pace->bytes = bytes;
+}
+
 static void on_properties(Following *f, sd_bus_message *m)
 {
         _cleanup_json_ json_object *interface = NULL, *changed = NULL;
@@ -58,8 +87,10 @@ static void on_properties(Following *f, sd_bus_message *m)
         if (value_read(m, &interface) < 0 || value_read(m, &changed) < 0)
                 return;
         run = value_object(changed, "Run");
-        if (run && json_object_object_length(run) > 0)
-                keep(&f->progress, json_object_get(run));
+        if (!run || json_object_object_length(run) == 0)
+                return;
+        keep(&f->progress, json_object_get(run));
+        pace_update(&f->pace, value_number(run, KEY_BYTES, 0), text_now());
 }
 
 static void on_removed(Following *f, sd_bus_message *m)
@@ -95,31 +126,94 @@ static uint64_t rate(json_object *run, uint64_t end)
         return (uint64_t) ((double) bytes * USEC_PER_SEC / (double) (end - started));
 }
 
+/* What is left, once there is reason to say so: a second of watching, and mail that moves. */
+static const char *time_left(Following *f, uint64_t total, char buffer[TEXT_SHORT])
+{
+        uint64_t bytes = value_number(f->progress, KEY_BYTES, 0);
+        char span[TEXT_SHORT];
+
+        buffer[0] = '\0';
+        if (f->pace.seen_usec >= USEC_PER_SEC && f->pace.rate >= 1 && total > bytes) {
+                double left = (double) (total - bytes) / f->pace.rate;
+
+                if (left < 100 * 86400)
+                        snprintf(buffer, TEXT_SHORT, ", %.20s left",
+                                 text_span(span,
+                                           (uint64_t) (left * USEC_PER_SEC) + USEC_PER_SEC / 2));
+        }
+        return buffer;
+}
+
+/* "230 of 521 messages, 10.7 MB of 23.9 MB, 4.1 MB/s, 3 s left" */
+static void progress_text(Following *f, char *to, size_t size)
+{
+        uint64_t total = value_number(f->progress, KEY_TOTAL_BYTES, 0),
+                 bytes = value_number(f->progress, KEY_BYTES, 0);
+        char got[TEXT_SHORT], of[TEXT_SHORT], speed[TEXT_SHORT], left[TEXT_SHORT];
+
+        text_size(got, bytes);
+        text_size(of, total);
+        text_size(speed,
+                  f->pace.seen_usec ? (uint64_t) f->pace.rate : rate(f->progress, text_now()));
+        snprintf(to, size, "%" PRIu64 " of %" PRIu64 " messages, %s%s%s, %s/s%s",
+                 value_number(f->progress, KEY_DELIVERED, 0),
+                 value_number(f->progress, KEY_FRESH, 0), got, total ? " of " : "", total ? of : "",
+                 speed, time_left(f, total, left));
+}
+
+/* By size where that is announced, else by number. */
+static double part_done(Following *f)
+{
+        bool sized = value_number(f->progress, KEY_TOTAL_BYTES, 0);
+        double done = (double) value_number(f->progress, sized ? KEY_BYTES : KEY_DELIVERED, 0),
+               all = (double) value_number(f->progress, sized ? KEY_TOTAL_BYTES : KEY_FRESH, 0);
+
+        return all <= 0 ? 0 : done >= all ? 1 : done / all;
+}
+
+static void bar(Canvas *to, double part, char *text, size_t size)
+{
+        enum { CELLS = 30 };
+        const char *full = to->cli->utf8 ? "\u2588" : "#", *empty = to->cli->utf8 ? "\u2591" : ".";
+        size_t at = 0;
+
+        for (int i = 0; i < CELLS; i++)
+                at += (size_t) snprintf(text + at, size - at, "%s",
+                                        i < part * CELLS ? full : empty);
+        snprintf(text + at, size - at, " %3d %%", (int) (part * 100));
+}
+
+static void paint(void *userdata, Canvas *to)
+{
+        Following *f = userdata;
+        char text[512], cells[256];
+
+        if (to->final)
+                return;
+        if (!f->progress || value_number(f->progress, KEY_FRESH, 0) == 0) {
+                view_row(to, NULL, "Fetch", 0, "asking what is there");
+                return;
+        }
+        bar(to, part_done(f), cells, sizeof(cells));
+        view_row(to, NULL, "Fetch", text_now() - value_number(f->progress, KEY_STARTED, text_now()),
+                 cells);
+        progress_text(f, text, sizeof(text));
+        lines_add(&to->lines, RANK_STAYS, "    %s", text);
+}
+
+/* Into a file: what is worth a line, at most one a second. */
 static void print_progress(Following *f)
 {
-        uint64_t now = text_now(), delivered = value_number(f->progress, KEY_DELIVERED, 0),
-                 fresh = value_number(f->progress, KEY_FRESH, 0),
-                 total = value_number(f->progress, KEY_TOTAL_BYTES, 0);
-        char bytes[TEXT_SHORT], of[TEXT_SHORT], speed[TEXT_SHORT], line[512];
+        uint64_t now = text_now(), delivered = value_number(f->progress, KEY_DELIVERED, 0);
+        char text[512];
 
-        if (!f->progress || fresh == 0)
-                return;
-        /* Into a file: what is worth a line, at most one a second. */
-        if (!f->cli->redraw &&
-            (now - f->told_usec < USEC_PER_SEC || delivered == f->told_delivered))
+        if (f->cli->live || value_number(f->progress, KEY_FRESH, 0) == 0 ||
+            now - f->told_usec < USEC_PER_SEC || delivered == f->told_delivered)
                 return;
         f->told_usec = now;
         f->told_delivered = delivered;
-        text_size(bytes, value_number(f->progress, KEY_BYTES, 0));
-        text_size(of, total);
-        text_size(speed, rate(f->progress, now));
-        snprintf(line, sizeof(line),
-                 "  ...  fetching  %" PRIu64 " of %" PRIu64 " messages, %s%s%s, %s/s", delivered,
-                 fresh, bytes, total ? " of " : "", total ? of : "", speed);
-        if (f->cli->redraw)
-                output_redraw(f->cli, "%s", line);
-        else
-                output_progress(f->cli, "%s\n", line);
+        progress_text(f, text, sizeof(text));
+        output_progress(f->cli, "  ...  fetching  %s\n", text);
 }
 
 static int follow(Following *f)
@@ -193,9 +287,11 @@ int run_fetch(Cli *cli, const char *account, bool wait, json_object **ret)
 
         cli_listen(cli, on_signal, &f);
         r = ask_for_fetch(&f);
+        if (r == 0 && wait && !cli->quiet)
+                r = screen_begin(cli, paint, &f);
         if (r == 0 && wait)
                 r = follow(&f);
-        output_end_line(cli);
+        screen_end(cli);
         if (r)
                 return r;
         if (wait) {
@@ -207,31 +303,62 @@ int run_fetch(Cli *cli, const char *account, bool wait, json_object **ret)
         return 0;
 }
 
+/* "5 messages delivered (5 new, 3 skipped of 8 there), 5.0 kB, 10.0 kB/s" */
+static char *run_text(json_object *run)
+{
+        uint64_t ended = value_number(run, KEY_ENDED, 0),
+                 skipped = value_number(run, KEY_SKIPPED, 0),
+                 bytes = value_number(run, KEY_BYTES, 0);
+        char count[TEXT_SHORT], size[TEXT_SHORT], speed[TEXT_SHORT], passed_over[TEXT_SHORT] = "";
+        char *text;
+
+        if (skipped)
+                snprintf(passed_over, sizeof(passed_over), ", %" PRIu64 " skipped", skipped);
+        if (asprintf(&text, "%s delivered (%" PRIu64 " new%s of %" PRIu64 " there)%s%s%s%s%s",
+                     text_count(count, value_number(run, KEY_DELIVERED, 0), "message"),
+                     value_number(run, KEY_FRESH, 0), passed_over, value_number(run, KEY_LISTED, 0),
+                     bytes ? ", " : "", bytes ? text_size(size, bytes) : "", bytes ? ", " : "",
+                     bytes ? text_size(speed, rate(run, ended)) : "", bytes ? "/s" : "") < 0)
+                return NULL;
+        return text;
+}
+
+/* As the last row of the list above it. */
+static void print_row(Cli *cli, json_object *run, uint64_t usec)
+{
+        Canvas canvas = { .cli = cli, .columns = output_columns(cli) };
+        uint64_t bytes = value_number(run, KEY_BYTES, 0),
+                 skipped = value_number(run, KEY_SKIPPED, 0);
+        char text[4 * TEXT_SHORT], count[TEXT_SHORT], size[TEXT_SHORT],
+                passed_over[TEXT_SHORT] = "";
+
+        if (skipped)
+                snprintf(passed_over, sizeof(passed_over), ", %" PRIu64 " skipped", skipped);
+        snprintf(text, sizeof(text), "%s, %s%s",
+                 text_count(count, value_number(run, KEY_DELIVERED, 0), "new message"),
+                 text_size(size, bytes), passed_over);
+        view_row(&canvas, "passed", "Fetch", usec ?: 1, text);
+        output_result_lines(cli, &canvas.lines);
+        lines_deinit(&canvas.lines);
+}
+
 void run_print(Cli *cli, json_object *run)
 {
         uint64_t started = value_number(run, KEY_STARTED, 0),
-                 ended = value_number(run, KEY_ENDED, 0),
-                 skipped = value_number(run, KEY_SKIPPED, 0);
-        char count[TEXT_SHORT], bytes[TEXT_SHORT], speed[TEXT_SHORT], duration[TEXT_SHORT];
+                 ended = value_number(run, KEY_ENDED, 0);
         const char *cause = value_text(run, KEY_CAUSE);
+        _cleanup_free_ char *text = run_text(run);
+        char duration[TEXT_SHORT];
 
+        if (cli->live && !cause) {
+                print_row(cli, run, ended > started ? ended - started : 0);
+                return;
+        }
         text_duration(duration, ended > started ? ended - started : 0);
-        output_result(cli, "  %s%-4s%s %-17s %9s  ",
-                      output_result_colour(cli, cause ? COLOUR_RED : COLOUR_GREEN),
-                      cause ? "FAIL" : "ok", output_result_colour(cli, COLOUR_NONE), "fetch",
-                      duration);
-        if (cause)
-                output_result(cli, "%s, ", cause);
-        output_result(cli, "%s delivered (%" PRIu64 " new",
-                      text_count(count, value_number(run, KEY_DELIVERED, 0), "message"),
-                      value_number(run, KEY_FRESH, 0));
-        if (skipped)
-                output_result(cli, ", %" PRIu64 " skipped", skipped);
-        output_result(cli, " of %" PRIu64 " there)", value_number(run, KEY_LISTED, 0));
-        if (value_number(run, KEY_BYTES, 0))
-                output_result(cli, ", %s, %s/s", text_size(bytes, value_number(run, KEY_BYTES, 0)),
-                              text_size(speed, rate(run, ended)));
-        output_result(cli, "\n");
+        output_result(cli, "  %s%-4s%s %-17s %9s  %s%s%s\n",
+                      output_colour(cli, cause ? COLOUR_RED : COLOUR_GREEN), cause ? "FAIL" : "ok",
+                      output_colour(cli, COLOUR_NONE), "fetch", duration, cause ?: "",
+                      cause ? ", " : "", text ?: "");
 }
 
 int run_conclude(Cli *cli, json_object *run)

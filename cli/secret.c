@@ -132,3 +132,14 @@ int secret_to_pipe(const Secret *secret)
         }
         return fds[0];
 }
+
+int secret_append(const Secret *secret, sd_bus_message *m)
+{
+        char text[SECRET_MAX + 1] = "";
+        int r;
+
+        memcpy(text, secret->bytes, secret->len);
+        r = strlen(text) == secret->len ? sd_bus_message_append_basic(m, 's', text) : -EINVAL;
+        explicit_bzero(text, sizeof(text));
+        return r;
+}

@@ -24,3 +24,5 @@ Secret *secret_without_blanks(const Secret *secret);
 int secret_read_file(Cli *cli, Secret **ret, const char *path);
 /* A pipe's end from which the secret can be read once; the caller closes it. Negative errno. */
 int secret_to_pipe(const Secret *secret);
+/* As the next argument (s) of @m. Negative errno. */
+int secret_append(const Secret *secret, sd_bus_message *m);

@@ -2,6 +2,9 @@
 /* A server as written on the command line. Whether the host makes sense is the service's to say. */
 #include "cli/server.h"
 
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/text.h"
@@ -38,29 +41,74 @@ static bool split(char *text, char **ret_host, char **ret_port, char **ret_secur
         return **ret_host;
 }
 
-int server_parse(Cli *cli, const Verb *verb, const char *option, const char *text,
-                 json_object **ret)
+static int say(char **ret_why, const char *format, ...) _printf_(2, 3);
+static int say(char **ret_why, const char *format, ...)
+{
+        va_list arguments;
+        int n;
+
+        va_start(arguments, format);
+        n = vasprintf(ret_why, format, arguments);
+        va_end(arguments);
+        return n < 0 ? -ENOMEM : 1;
+}
+
+int server_read(const char *text, json_object **ret, char **ret_why)
 {
         _cleanup_free_ char *copy = strdup(text);
         _cleanup_json_ json_object *server = json_object_new_object();
         char *host, *port, *security;
         uint64_t number = 0;
 
-        if (!copy || !split(copy, &host, &port, &security))
-                return usage_error(cli, verb,
-                                   "%s takes HOST:PORT/tls or HOST:PORT/starttls, not %s.", option,
-                                   text);
+        if (!copy)
+                return -ENOMEM;
+        if (!split(copy, &host, &port, &security) || strpbrk(host, " \t@"))
+                return say(ret_why, "A server is HOST:PORT/tls or HOST:PORT/starttls, not %s.",
+                           text);
         if (port && text_to_number(port, 1, 65535, &number) < 0)
-                return usage_error(cli, verb, "%s is no port in %s.", port, text);
+                return say(ret_why, "%s is no port in %s.", port, text);
         if (security && strcmp(security, "tls") != 0 && strcmp(security, "starttls") != 0)
-                return usage_error(cli, verb, "%s: after the slash stands tls or starttls, not %s.",
-                                   option, security);
+                return say(ret_why, "After the slash stands tls or starttls, not %s.", security);
         value_set_text(server, KEY_HOST, host);
         if (port)
                 json_object_object_add(server, KEY_PORT, json_object_new_uint64(number));
         if (security)
                 value_set_text(server, KEY_SECURITY, security);
         *ret = TAKE(server);
+        return 0;
+}
+
+int server_parse(Cli *cli, const Verb *verb, const char *option, const char *text,
+                 json_object **ret)
+{
+        _cleanup_free_ char *why = NULL;
+        int r = server_read(text, ret, &why);
+
+        if (r < 0)
+                return cli_failed(cli, r, "Reading the server");
+        return r ? usage_error(cli, verb, "%s: %s", option, why) : 0;
+}
+
+int servers_from_options(Cli *cli, const Arguments *arguments, json_object *options)
+{
+        static const char *const sides[] = { KEY_INCOMING, KEY_OUTGOING };
+        const char *user = argument_text(arguments, "user-name");
+
+        for (size_t i = 0; i < ELEMENTS(sides); i++) {
+                const char *text = argument_text(arguments, sides[i]);
+                json_object *server = NULL;
+                int r;
+
+                r = text ? server_parse(cli, arguments->verb, sides[i], text, &server) : 0;
+                if (r)
+                        return r;
+                if (!text && !user)
+                        continue;
+                server = server ?: json_object_new_object();
+                if (user)
+                        value_set_text(server, KEY_USER, user);
+                json_object_object_add(options, sides[i], server);
+        }
         return 0;
 }
 

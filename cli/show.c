@@ -61,9 +61,8 @@ static void print_account(Cli *cli, json_object *account)
 {
         json_object *warnings = value_list(account, "warnings");
 
-        output_result(cli, "%s%s%s\n", output_result_colour(cli, COLOUR_BOLD),
-                      value_text_or(account, "address", "?"),
-                      output_result_colour(cli, COLOUR_NONE));
+        output_result(cli, "%s%s%s\n", output_colour(cli, COLOUR_BOLD),
+                      value_text_or(account, "address", "?"), output_colour(cli, COLOUR_NONE));
         print_text(cli, account, "display-name");
         print_text(cli, account, "state");
         print_text(cli, account, "cause");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One step of a setup as a line with its proof. A new step of a later service is shown, too: its evidence is then told
+/* One step of a setup and its proof in words. A new step of a later service is shown, too: its evidence is then told
  * key by key. */
 #include "cli/step.h"
 
@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "cli/output.h"
 #include "cli/text.h"
 #include "dbus/names.h"
 
@@ -66,15 +65,26 @@ json_object *needs_from_property(json_object *property)
         return needs;
 }
 
+bool step_is(json_object *step, const char *status)
+{
+        return strcmp(value_text_or(step, "status", ""), status) == 0;
+}
+
 bool step_has_ended(json_object *step)
 {
         static const char *const ended[] = { "passed", "warned", "failed", "skipped" };
-        const char *status = value_text_or(step, "status", "");
 
         for (size_t i = 0; i < ELEMENTS(ended); i++)
-                if (strcmp(ended[i], status) == 0)
+                if (step_is(step, ended[i]))
                         return true;
         return false;
+}
+
+const char *step_name(json_object *step)
+{
+        const char *id = value_text_or(step, KEY_ID, "?"), *dot = strchr(id, '.');
+
+        return dot ? dot + 1 : id;
 }
 
 /* A growing line; parts are joined by ", ". */
@@ -136,11 +146,18 @@ static void prove_discovery(Proof *proof, json_object *e)
 {
         char buffer[TEXT_SHORT];
 
+        /* What was guessed and is not there would only mislead; each source's own words are for "waypost discover". */
+        if (proof->bad) {
+                if (value_has(e, KEY_SOURCES))
+                        add(proof, "%s asked",
+                            text_count(buffer, value_length(value_list(e, KEY_SOURCES)), "source"));
+                return;
+        }
+        add_server(proof, e, KEY_INCOMING);
+        add_server(proof, e, KEY_OUTGOING);
         if (value_has(e, KEY_CANDIDATES))
                 add(proof, "%s",
                     text_count(buffer, value_number(e, KEY_CANDIDATES, 0), "candidate"));
-        add_server(proof, e, KEY_INCOMING);
-        add_server(proof, e, KEY_OUTGOING);
         add_text(proof, e, KEY_SOURCE, "from ");
 }
 
@@ -148,11 +165,10 @@ static void prove_dns(Proof *proof, json_object *e)
 {
         const char *host = value_text(e, KEY_HOST), *canonical = value_text(e, KEY_CANONICAL);
 
-        if (host && canonical && strcmp(host, canonical) != 0)
-                add(proof, "%s is an alias of %s", host, canonical);
-        else if (host)
-                add(proof, "%s", host);
+        add_text(proof, e, KEY_HOST, "");
         add_list(proof, e, KEY_ADDRESSES, "");
+        if (host && canonical && strcmp(host, canonical) != 0)
+                add(proof, "alias of %s", canonical);
 }
 
 static void prove_port(Proof *proof, json_object *e)
@@ -170,18 +186,18 @@ static void prove_port(Proof *proof, json_object *e)
 
 static void prove_tls(Proof *proof, json_object *e)
 {
-        const char *subject = value_text(e, KEY_SUBJECT), *issuer = value_text(e, KEY_ISSUER);
+        const char *subject = value_text(e, KEY_SUBJECT), *host = value_text(e, KEY_HOST);
         char buffer[TEXT_SHORT];
 
-        add_text(proof, e, KEY_TLS, "");
-        if (subject)
-                add(proof, "certificate of %.*s%s%.*s", MAX_PROOF, subject, issuer ? " by " : "",
-                    MAX_PROOF, issuer ?: "");
+        add_text(proof, e, KEY_ISSUER, "by ");
         if (value_has(e, KEY_DAYS_LEFT))
                 add(proof, "%s left", text_count(buffer, value_number(e, KEY_DAYS_LEFT, 0), "day"));
-        add_list(proof, e, KEY_VERIFY_ERRORS, "");
         if (value_flag(e, KEY_APPROVED))
                 add(proof, "approved by you");
+        add_list(proof, e, KEY_VERIFY_ERRORS, "");
+        add_text(proof, e, KEY_TLS, "");
+        if (subject && (!host || strcmp(subject, host) != 0))
+                add(proof, "for %.*s", MAX_PROOF, subject);
 }
 
 static void prove_service(Proof *proof, json_object *e)
@@ -257,7 +273,6 @@ static void prove_failure(Proof *proof, json_object *e)
                 add(proof, "\"%.*s\"", MAX_PROOF, reply);
         add_text(proof, e, KEY_ERROR, "");
         add_text(proof, e, KEY_REASON, "");
-        add_list(proof, e, KEY_SOURCES, "");
 }
 
 static void prove_unknown(Proof *proof, json_object *e)
@@ -291,24 +306,24 @@ static const Prover provers[] = {
         { "verification", prove_verification },
 };
 
-static void prove(Proof *proof, json_object *step)
+static void prove(Proof *proof, json_object *step, bool with_code)
 {
-        const char *id = value_text_or(step, "id", ""), *dot = strchr(id, '.'),
-                   *name = dot ? dot + 1 : id, *status = value_text_or(step, "status", "");
+        const char *name = step_name(step);
         json_object *evidence = value_object(step, "evidence");
 
-        proof->bad = strcmp(status, "failed") == 0;
-        add_text(proof, step, KEY_CAUSE, "");
+        proof->bad = step_is(step, "failed");
+        if (with_code)
+                add_text(proof, step, KEY_CAUSE, "");
+        if (proof->bad)
+                prove_failure(proof, evidence);
         for (size_t i = 0; i < ELEMENTS(provers); i++)
                 if (strcmp(provers[i].step, name) == 0)
                         provers[i].prove(proof, evidence);
-        if (proof->bad)
-                prove_failure(proof, evidence);
         if (!proof->begun)
                 prove_unknown(proof, evidence);
 }
 
-char *step_proof(json_object *step)
+char *step_proof(json_object *step, bool with_code)
 {
         Proof proof = {};
         char *text = NULL;
@@ -317,7 +332,7 @@ char *step_proof(json_object *step)
         proof.to = open_memstream(&text, &len);
         if (!proof.to)
                 return NULL;
-        prove(&proof, step);
+        prove(&proof, step, with_code);
         if (fclose(proof.to) != 0) {
                 free(text);
                 return NULL;
@@ -325,32 +340,82 @@ char *step_proof(json_object *step)
         return text;
 }
 
-typedef struct Mark {
-        const char *status, *word;
-        Colour colour;
-} Mark;
+char *step_waits_for(json_object *step)
+{
+        enum { MOMENT = 2 };
+        json_object *e = value_object(step, "evidence");
+        uint64_t since = value_number(e, KEY_SINCE, 0), budget = value_number(e, KEY_BUDGET, 0),
+                 waited = text_now() - since;
+        const char *at = value_text(e, KEY_PEER) ?: value_item(value_list(e, KEY_ADDRESSES), 0);
+        char left[TEXT_SHORT] = "", port[16] = "";
+        char *text;
 
-static const Mark marks[] = {
-        { "passed", "ok", COLOUR_GREEN },
-        { "warned", "warn", COLOUR_YELLOW },
-        { "failed", "FAIL", COLOUR_RED },
+        if (!*at)
+                at = value_text_or(e, KEY_HOST, "the server");
+        if (!since || text_now() < since || waited < MOMENT * USEC_PER_SEC)
+                return NULL;
+        if (value_has(e, KEY_PORT))
+                snprintf(port, sizeof(port), " port %u", (unsigned) value_number(e, KEY_PORT, 0));
+        if (budget > waited)
+                text_span(left, budget - waited + USEC_PER_SEC - 1);
+        if (asprintf(&text, "no answer yet%s%s%s: %s%s", *left ? " (" : "", left,
+                     *left ? " left)" : "", at, port) < 0)
+                return NULL;
+        return text;
+}
+
+typedef struct Finding {
+        const char *key, *words;
+} Finding;
+
+static const Finding findings[] = {
+        { KEY_REPLY, "The server said: " },
+        { KEY_SPEAKS, "What answers there speaks " },
+        { KEY_INTERCEPTED, "Who stands between: " },
+        { KEY_NETWORK, "This computer's network: " },
+        { KEY_PORTAL, "This network wants a sign-in: " },
+        { KEY_OFFSET, "This computer's clock: " },
+        { KEY_CLOCK, "The time: " },
+        { KEY_VERIFY_ERRORS, "The certificate: " },
+        { KEY_IPV4, "By IPv4: " },
+        { KEY_IPV6, "By IPv6: " },
+        { KEY_CONTROLS, "Looked at beside: " },
+        { KEY_SUGGESTED_HOST, "The same server calls itself " },
+        { KEY_SUGGESTION, "Did you mean the domain " },
+        { KEY_ALTERNATIVE, "What works instead: " },
 };
 
-void step_print(Cli *cli, json_object *step)
+static char *finding_text(json_object *evidence, const char *key)
 {
-        const char *status = value_text_or(step, "status", "");
-        _cleanup_free_ char *proof = step_proof(step);
-        Mark mark = { status, status, COLOUR_NONE };
-        char duration[TEXT_SHORT];
+        json_object *list = value_list(evidence, key);
+        const char *text = value_text(evidence, key);
+        char *all = NULL;
+        size_t size;
+        FILE *to;
 
-        if (strcmp(status, "skipped") == 0)
-                return;
+        if (!text && value_length(list) == 0)
+                return NULL;
+        to = open_memstream(&all, &size);
+        if (!to)
+                return NULL;
+        if (text)
+                fprintf(to, strcmp(key, KEY_REPLY) == 0 ? "\"%s\"" : "%s", text);
+        for (size_t i = 0; i < value_length(list); i++)
+                fprintf(to, "%s%s", i ? "; " : "", value_item(list, i));
+        if (fclose(to) == 0)
+                return all;
+        free(all);
+        return NULL;
+}
 
-        for (size_t i = 0; i < ELEMENTS(marks); i++)
-                if (strcmp(marks[i].status, status) == 0)
-                        mark = marks[i];
-        text_duration(duration, value_number(step, "usec", 0));
-        output_progress(cli, "  %s%-4s%s %-17s %9s  %s\n", output_colour(cli, mark.colour),
-                        mark.word, output_colour(cli, COLOUR_NONE), value_text_or(step, "id", "?"),
-                        duration, proof ?: "");
+void step_findings(json_object *step, unsigned columns, Lines *to)
+{
+        for (size_t i = 0; i < ELEMENTS(findings); i++) {
+                _cleanup_free_ char *text = finding_text(value_object(step, "evidence"),
+                                                         findings[i].key);
+                _cleanup_free_ char *line = NULL;
+
+                if (text && asprintf(&line, "%s%s", findings[i].words, text) >= 0)
+                        lines_wrap(to, columns, "  ", line);
+        }
 }

@@ -67,10 +67,10 @@ void table_print(Cli *cli, const Table *table)
 
         for (size_t c = 0; c < table->n_columns; c++)
                 widths[c] = column_width(table, c);
-        output_result(cli, "%s", output_result_colour(cli, COLOUR_BOLD));
+        output_result(cli, "%s", output_colour(cli, COLOUR_BOLD));
         for (size_t c = 0; c < table->n_columns; c++)
                 print_cell(cli, table, c, widths, table->heads[c]);
-        output_result(cli, "%s", output_result_colour(cli, COLOUR_NONE));
+        output_result(cli, "%s", output_colour(cli, COLOUR_NONE));
         for (size_t i = 0; i < value_length(table->cells); i++)
                 print_cell(cli, table, i % table->n_columns, widths, value_item(table->cells, i));
 }

@@ -74,17 +74,32 @@ void text_to_ascii(char *text)
         *to = '\0';
 }
 
+size_t text_character(const char *text, unsigned *ret_columns)
+{
+        uint32_t c = 0;
+        size_t len;
+        int columns;
+
+        *ret_columns = 0;
+        if (text[0] == '\033' && text[1] == '[') {
+                len = 2 + strspn(text + 2, "0123456789;");
+                return text[len] ? len + 1 : len;
+        }
+        len = decode(text, &c);
+        columns = len > 1 ? wcwidth((wchar_t) c) : 1;
+        *ret_columns = columns < 0 ? 1 : (unsigned) columns;
+        return len ?: 1;
+}
+
 int text_width(const char *text)
 {
         int width = 0;
 
         while (*text) {
-                uint32_t c = 0;
-                size_t len = decode(text, &c);
-                int columns = len > 1 ? wcwidth((wchar_t) c) : 1;
+                unsigned columns;
 
-                width += columns < 0 ? 1 : columns;
-                text += len ?: 1;
+                text += text_character(text, &columns);
+                width += (int) columns;
         }
         return width;
 }
@@ -102,8 +117,8 @@ static void two_units(char buffer[TEXT_SHORT], uint64_t much, const char *big, u
 
 const char *text_duration(char buffer[TEXT_SHORT], uint64_t usec)
 {
-        if (usec < 10 * USEC_PER_MSEC)
-                snprintf(buffer, TEXT_SHORT, "%.1f ms", (double) usec / USEC_PER_MSEC);
+        if (usec < USEC_PER_MSEC)
+                snprintf(buffer, TEXT_SHORT, "<1 ms");
         else if (usec < USEC_PER_SEC)
                 snprintf(buffer, TEXT_SHORT, "%" PRIu64 " ms", usec / USEC_PER_MSEC);
         else if (usec < USEC_PER_MINUTE)
@@ -133,8 +148,7 @@ const char *text_size(char buffer[TEXT_SHORT], uint64_t bytes)
         return buffer;
 }
 
-/* The largest unit alone: what a table has room for. */
-static void rough(char buffer[TEXT_SHORT], uint64_t usec)
+const char *text_span(char buffer[TEXT_SHORT], uint64_t usec)
 {
         if (usec < USEC_PER_MINUTE)
                 snprintf(buffer, TEXT_SHORT, "%" PRIu64 " s", usec / USEC_PER_SEC);
@@ -144,6 +158,7 @@ static void rough(char buffer[TEXT_SHORT], uint64_t usec)
                 snprintf(buffer, TEXT_SHORT, "%" PRIu64 " h", usec / USEC_PER_HOUR);
         else
                 snprintf(buffer, TEXT_SHORT, "%" PRIu64 " days", usec / USEC_PER_DAY);
+        return buffer;
 }
 
 const char *text_when(char buffer[TEXT_SHORT], uint64_t when, uint64_t now)
@@ -153,12 +168,12 @@ const char *text_when(char buffer[TEXT_SHORT], uint64_t when, uint64_t now)
         if (when == 0 || when == UINT64_MAX) {
                 snprintf(buffer, TEXT_SHORT, "never");
         } else if (when > now) {
-                rough(span, when - now);
+                text_span(span, when - now);
                 snprintf(buffer, TEXT_SHORT, "in %.32s", span);
         } else if (now - when < USEC_PER_SEC) {
                 snprintf(buffer, TEXT_SHORT, "now");
         } else {
-                rough(span, now - when);
+                text_span(span, now - when);
                 snprintf(buffer, TEXT_SHORT, "%.32s ago", span);
         }
         return buffer;

@@ -11,11 +11,13 @@
 char *text_printable(const char *text);
 /* As above, and everything outside ASCII becomes '?', for a locale without UTF-8. In place. */
 void text_to_ascii(char *text);
-/* Columns that printable text takes on a terminal. */
+/* Columns that printable text takes on a terminal; colours take none. */
 int text_width(const char *text);
+/* The length of the character, or of the colour, that @text begins with, and its columns. */
+size_t text_character(const char *text, unsigned *ret_columns);
 
 enum { TEXT_SHORT = 48 };
-/* "43 ms", "1.24 s", "2 min 3 s". */
+/* "<1 ms", "43 ms", "1.24 s", "2 min 3 s". */
 const char *text_duration(char buffer[TEXT_SHORT], uint64_t usec);
 /* "512 B", "31.2 MB": powers of 1000. */
 const char *text_size(char buffer[TEXT_SHORT], uint64_t bytes);
@@ -23,6 +25,8 @@ const char *text_size(char buffer[TEXT_SHORT], uint64_t bytes);
 const char *text_when(char buffer[TEXT_SHORT], uint64_t when, uint64_t now);
 /* "2031-05-06 07:08:09" in local time. */
 const char *text_time(char buffer[TEXT_SHORT], uint64_t when);
+/* "7 s", "3 min", "2 h": the largest unit alone. */
+const char *text_span(char buffer[TEXT_SHORT], uint64_t usec);
 /* "1 message", "5 messages". */
 const char *text_count(char buffer[TEXT_SHORT], uint64_t n, const char *noun);
 uint64_t text_now(void);

@@ -13,15 +13,20 @@
 #include "cli/verbs.h"
 #include "dbus/names.h"
 
+/* In the order of the help. */
 const Verb *const verbs[] = {
-        &verb_add,     &verb_discover, &verb_doctor, &verb_list,    &verb_show, &verb_fetch,
-        &verb_history, &verb_watch,    &verb_remove, &verb_explain, NULL,
+        &verb_add,    &verb_list,        &verb_show,   &verb_fetch,    &verb_history,
+        &verb_watch,  &verb_pause,       &verb_resume, &verb_password, &verb_configure,
+        &verb_remove, &verb_doctor,      &verb_report, &verb_discover, &verb_explain,
+        &verb_causes, &verb_completions, NULL,
 };
 
 const Option common_options[] = {
         { "json", 0, NULL, "Print JSON on standard output and nothing else there" },
         { "quiet", 'q', NULL, "Print results and errors only, no steps or progress" },
+        { "batch", 0, NULL, "Ask nothing; what is missing ends it with status 6" },
         { "user", 0, NULL, "Talk to your own service on the session bus" },
+        { "all", 0, NULL, "Everybody's accounts, if an administrator agrees" },
         { "help", 'h', NULL, "Print this help" },
         { "version", 0, NULL, "Print the version" },
         {},
@@ -88,7 +93,7 @@ static int unknown_verb(Cli *cli, const char *name)
         for (size_t i = 0; verbs[i]; i++) {
                 unsigned d = text_distance(name, verbs[i]->name);
 
-                if (d < best) {
+                if (d < best && !verbs[i]->hidden) {
                         best = d;
                         near = verbs[i]->name;
                 }
@@ -304,8 +309,9 @@ void help_print(Cli *cli, const Verb *verb)
                      "Set up mail accounts, find out why mail does not flow, and see it fetched.\n\n"
                      "Commands:");
                 for (size_t i = 0; verbs[i]; i++)
-                        printf("  %-9s%-20s  %s\n", verbs[i]->name, verbs[i]->operands,
-                               verbs[i]->summary);
+                        if (!verbs[i]->hidden)
+                                printf("  %-10s%-26s  %s\n", verbs[i]->name, verbs[i]->operands,
+                                       verbs[i]->summary);
                 puts("\nAn ACCOUNT is named by its address or the beginning of its id. "
                      "\"waypost COMMAND --help\"\ntells the options of a command.\n\nOptions:");
         }

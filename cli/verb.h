@@ -20,6 +20,8 @@ typedef struct Verb {
         const char *summary; /* one line */
         const char *text;    /* what --help says before the options; NULL */
         const Option *options;
+        bool text_only; /* its result is a text that stands alone on standard output */
+        bool hidden;    /* not for people */
         int (*run)(Cli *cli, const Arguments *arguments);
 } Verb;
 

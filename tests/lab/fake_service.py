@@ -46,7 +46,7 @@ MANAGER = interface(NAME + '.Manager', [
 OBJECTS = interface('org.freedesktop.DBus.ObjectManager', [method('GetManagedObjects', [], ['a{oa{sa{sv}}}'])])
 SETUP = interface(NAME + '.Setup', [
     method('SetPasswordFd', ['s', 'h']), method('Approve', ['s']), method('Commit', ['a{sv}'], ['o']), method('Cancel', []),
-    method('ConfirmCode', ['s']), method('Retry', ['s'])], SETUP_PROPERTIES.items())
+    method('ConfirmCode', ['s']), method('Retry', ['s']), method('SetServers', ['a{sv}']), method('Report', [], ['s'])], SETUP_PROPERTIES.items())
 ACCOUNT = interface(NAME + '.Account', [
     method('FetchNow', ['a{sv}'], ['t']), method('Check', [], ['o']), method('History', ['u'], ['aa{sv}']),
     method('Remove', [])], ACCOUNT_PROPERTIES.items())
@@ -141,6 +141,7 @@ class Setup(Object):
         self.steps = {s: ('pending', '', 0, {}) for s in STEPS}
         self.needs, self.password, self.outgoing = {}, None, None
         self.approved, self.code, self.over = set(), None, False
+        self.servers = None
         self.work = None
         super().__init__(service, Address=address, State='running', Candidates=[], Cause='', Account=account, Serial=1)
 
@@ -220,6 +221,10 @@ class Setup(Object):
         if token not in [d['token'] for d in self.needs.values()]:
             raise Refused('Stale', 'The token is not that of what is shown now.')
         self.approved.add(token)
+        self.woken()
+
+    def do_SetServers(self, servers):
+        self.servers = servers
         self.woken()
 
     def do_Commit(self, settings):
@@ -321,7 +326,11 @@ def certificate(setup):
 def lost(setup):
     setup.step('discovery', 'waiting', 'discovery.nothing-found')
     setup.need('servers', side='incoming', domain='example.test')
-    yield None
+    while not setup.servers:
+        yield None
+    setup.met('servers', 'incoming')
+    yield from reach(setup, 'incoming')
+    yield from login(setup)
 
 
 def timeout(setup):

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Giving a setup what it needs: from what came with the command line, else by asking. */
+#pragma once
+
+#include "cli/setup.h"
+
+/* What may be answered without asking, and what may be tried after a failure. */
+typedef struct Answers {
+        Secret *password, *outgoing_password; /* NULL: not given */
+        bool yes;                             /* servers are approved */
+        const char *domain;                   /* those of this one are; NULL */
+        const char *certificate;              /* the SPKI SHA-256 that is approved, in hex; NULL */
+        bool password_optional; /* an empty answer ends the matter without a complaint */
+        bool may_retry;         /* a failure can be answered, too: again, with another password */
+        bool may_set_servers;   /* with other servers */
+} Answers;
+
+void answers_deinit(Answers *answers);
+#define _cleanup_answers_ _cleanup_(answers_deinit)
+/* Reads --password-file, --outgoing-password-file, --yes, --approve-domain and --approve-certificate. */
+struct Arguments;
+int answers_read(Cli *cli, const struct Arguments *arguments, Answers *ret);
+/* The options of those, for the tables of verbs. */
+#define ANSWER_OPTIONS                                                                         \
+        { "password-file", 0, "FILE", "Read the password from FILE (- is standard input)" },   \
+                { "outgoing-password-file", 0, "FILE", "Another password for sending" },       \
+                { "yes", 'y', NULL, "Approve servers of other domains (never certificates)" }, \
+                { "approve-domain", 0, "DOMAIN", "Approve servers of this domain" },           \
+        {                                                                                      \
+                "approve-certificate", 0, "SHA256",                                            \
+                        "Accept the certificate with this SPKI SHA-256"                        \
+        }
+
+/* Answers the first need that has no answer yet. @ret_missing: one of them nobody could or would answer. */
+int answer_needs(Setup *setup, const Answers *answers, bool *ret_given, bool *ret_missing);
+/* Waits for a change; for the verification mail's code at the same time, if there is somebody to type it. */
+int answer_wait(Setup *setup);
+/* Asks for other servers and sets them; *@ret_given false when nothing was typed. */
+int answer_servers(Setup *setup, const Lines *above, const char *side, bool *ret_given);
+/* Asks for another password after one that was refused; *@ret_given likewise. */
+int answer_password_again(Setup *setup, const char *side, bool *ret_given);

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Going through a setup with whoever sits there. */
+#include "cli/wizard.h"
+
+#include <string.h>
+
+#include "cli/ask.h"
+#include "cli/cause.h"
+#include "cli/need.h"
+#include "cli/output.h"
+#include "cli/screen.h"
+#include "cli/step.h"
+#include "dbus/names.h"
+
+/* Does anything still work, whatever is needed? */
+static bool still_working(Setup *setup)
+{
+        json_object *steps = setup_steps(setup);
+
+        for (size_t i = 0; i < value_length(steps); i++)
+                if (step_is(json_object_array_get_idx(steps, i), "running"))
+                        return true;
+        return false;
+}
+
+static bool has_ended(Setup *setup, SetupEnd *ret)
+{
+        if (setup_state_is(setup, SETUP_FAILED))
+                *ret = SETUP_END_FAILED;
+        else if (setup_state_is(setup, SETUP_SUCCEEDED))
+                *ret = SETUP_END_SUCCEEDED;
+        else if (setup_state_is(setup, SETUP_CANCELLED))
+                *ret = SETUP_END_CANCELLED;
+        else if (setup_state_is(setup, SETUP_READY) && !setup->account)
+                *ret = SETUP_END_READY;
+        else
+                return false;
+        return true;
+}
+
+/* The side whose sign-in, or what comes with it, failed after a password was sent; NULL. */
+static const char *refused_side(Setup *setup)
+{
+        static const char *const names[] = { "login", "mailbox", "sender" };
+        json_object *step = setup_failed_step(setup);
+        const char *id = value_text_or(step, KEY_ID, ""), *name = step ? step_name(step) : "";
+        bool outgoing = strncmp(id, KEY_OUTGOING ".", sizeof(KEY_OUTGOING)) == 0;
+
+        for (size_t i = 0; i < ELEMENTS(names); i++)
+                if (strcmp(name, names[i]) == 0)
+                        return outgoing ? KEY_OUTGOING : KEY_INCOMING;
+        return NULL;
+}
+
+enum { AGAIN = 't', PASSWORD = 'p', SERVERS = 's', GIVE_UP = 'g' };
+
+static void choices_read(Setup *setup, const Answers *answers, bool failed, Choice choices[5])
+{
+        size_t n = 0;
+
+        if (setup->account)
+                choices[n++] = (Choice){ AGAIN, "try again with another mail" };
+        else if (failed)
+                choices[n++] = (Choice){ AGAIN, "try again" };
+        else
+                choices[n++] = (Choice){ AGAIN, "ask me again" };
+        if (failed && !setup->account && refused_side(setup))
+                choices[n++] = (Choice){ PASSWORD, "another password" };
+        if (answers->may_set_servers && !setup->account)
+                choices[n++] = (Choice){ SERVERS, "other servers" };
+        choices[n++] = setup->account ? (Choice){ GIVE_UP, "go on without" }
+                                      : (Choice){ GIVE_UP, "give up" };
+        choices[n] = (Choice){};
+}
+
+/* Nothing is known any more of what was answered; what is needed is asked anew. */
+static void forget_refusals(Setup *setup)
+{
+        json_object_put(setup->answered);
+        setup->answered = json_object_new_object();
+        setup->dirty = true;
+}
+
+/* One choice, carried out. *@ret_again false: the same choices once more. */
+static int choose(Setup *setup, char key, bool failed, bool *ret_again)
+{
+        const char *side = refused_side(setup);
+        int r;
+
+        *ret_again = true;
+        switch (key) {
+        case PASSWORD:
+                return answer_password_again(setup, side ?: KEY_INCOMING, ret_again);
+        case SERVERS:
+                forget_refusals(setup);
+                return answer_servers(setup, NULL, NULL, ret_again);
+        default:
+                forget_refusals(setup);
+                r = failed ? setup_retry(setup, "") : 0;
+                /* It went on by itself meanwhile: look at it. */
+                return r == CALL_REFUSED ? 0 : r;
+        }
+}
+
+/* What stands in the way, its proof and remedies, and what can be done about it here and now. */
+static int offer(Setup *setup, const Answers *answers, bool failed, bool *ret_again)
+{
+        _cleanup_json_ json_object *cause = NULL;
+        _cleanup_lines_ Lines above = {};
+        Choice choices[5];
+        char key;
+        int r;
+
+        *ret_again = false;
+        if (!setup->cli->interactive || !answers->may_retry)
+                return 0;
+        r = failed ? setup_cause(setup, &cause) : 0;
+        if (r)
+                return r;
+        if (cause)
+                setup_cause_lines(setup, cause, &above);
+        choices_read(setup, answers, failed, choices);
+        while (!*ret_again) {
+                r = ask_choice(setup->cli, &above, choices, &key);
+                if (r)
+                        return r;
+                if (key == GIVE_UP) {
+                        /* Where lines scroll it was seen already. */
+                        setup->told = cause && !setup->cli->live;
+                        return 0;
+                }
+                r = choose(setup, key, failed, ret_again);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+int wizard_drive(Setup *setup, const Answers *answers, SetupEnd *ret)
+{
+        bool given, missing, again;
+        int r;
+
+        for (;;) {
+                r = setup_refresh(setup);
+                if (r)
+                        return r;
+                if (has_ended(setup, ret)) {
+                        r = *ret == SETUP_END_FAILED ? offer(setup, answers, true, &again) : 0;
+                        if (r || *ret != SETUP_END_FAILED || !again)
+                                return r;
+                        continue;
+                }
+                r = answer_needs(setup, answers, &given, &missing);
+                if (r)
+                        return r;
+                if (given)
+                        continue;
+                /* The other side may still have something to show. */
+                if (missing && !setup->dirty && !still_working(setup)) {
+                        *ret = SETUP_END_NEEDED;
+                        r = offer(setup, answers, false, &again);
+                        if (r || !again)
+                                return r;
+                        continue;
+                }
+                r = answer_wait(setup);
+                if (r)
+                        return r;
+        }
+}
+
+int wizard_conclude(Setup *setup, SetupEnd end, const char *what, json_object **ret_cause)
+{
+        int r;
+
+        r = setup_cause(setup, ret_cause);
+        if (r)
+                return r;
+        switch (end) {
+        case SETUP_END_READY:
+        case SETUP_END_SUCCEEDED:
+                return 0;
+        case SETUP_END_NEEDED:
+                setup_print_needs(setup);
+                return EXIT_NEEDED;
+        case SETUP_END_CANCELLED:
+                screen_end(setup->cli);
+                output_note(setup->cli, "waypost: The %s was cancelled.\n", what);
+                return EXIT_OURS;
+        case SETUP_END_FAILED:
+                break;
+        }
+        if (!*ret_cause) {
+                screen_end(setup->cli);
+                output_note(setup->cli, "waypost: The %s failed without a cause.\n", what);
+                return EXIT_OURS;
+        }
+        setup_print_cause(setup, *ret_cause);
+        return cause_exit(*ret_cause);
+}
