@@ -28,6 +28,7 @@ import wplab.web
 from wplab.bus import Bus
 from wplab.client import Connection, Setup, endpoint, options
 from wplab.lab import MAIL, NET4, ODD, SILENT, Lab
+from wplab.screen import final_screen
 
 HTTP = {'diagnosis': {'connectivity-url': 'http://check.example.test/nm'}}
 CONFIG = {'limits': {'setups-per-uid': 1000}, **HTTP}
@@ -445,8 +446,7 @@ def on_terminal(bus, *args, columns=80, rows=24):
         seen += part
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     os.close(fd)
-    text = re.sub(r'[^\n]*\r\x1b\[K', '', seen.decode())        # what was written over
-    return re.sub(r'\x1b\[[0-9;]*m', '', text).replace('\r', '').splitlines(), status
+    return final_screen(seen.decode()), status
 
 
 @pytest.mark.parametrize('what, status, shows', [
