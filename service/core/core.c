@@ -329,6 +329,8 @@ int core_start(Core *core, const Observer *observer)
                 core->observer = *observer;
         core->started = true;
         r = scheduler_start(core->scheduler);
+        if (r == 0)
+                r = fiber_start(&core->network_watch, "network", network_watch_work, core);
         return r < 0 ? r : fiber_start(&core->janitor, "janitor", janitor_work, core);
 }
 
@@ -338,6 +340,7 @@ Core *core_free(Core *core)
                 return NULL;
         core->observer = (Observer){}; /* whoever frees us knows that all is going */
         core->janitor = fiber_cancel(core->janitor);
+        core->network_watch = fiber_cancel(core->network_watch);
         while (core->n_setups > 0)
                 setup_free(core->setups[--core->n_setups]);
         core->scheduler = scheduler_free(core->scheduler);

@@ -32,6 +32,9 @@ struct Core {
         FiberQueue sign_in_queue; /* one of them has ended */
         Pool *disk;               /* fsync, renames, removal */
         Scheduler *scheduler;
+        Fiber *network_watch;
+        bool online;        /* as the network watch has seen last */
+        uint64_t addresses; /* and which ones */
         Push *push; /* dialogues that wait for news */
         Account **accounts;
         size_t n_accounts;
@@ -74,6 +77,9 @@ int core_sign_in(Core *core, uid_t uid, Session *session, const Secret *secret, 
 /* The same from the first step on: resolves, connects, secures. */
 int core_open_and_sign_in(Core *core, uid_t uid, Session *session, const Secret *secret,
                           Finding *ret);
+
+/* Runs on a fiber for as long as the service does (network_watch.c). @arg: the core. */
+int network_watch_work(void *arg);
 
 /* --- setup (setup.c) --------------------------------------------------------------------------------------- */
 

@@ -84,6 +84,20 @@ static bool address_reaches(const struct ifaddrs *at)
         return address_allowed(a, ADDRESS_PRIVATE);
 }
 
+/* FNV-1a of the octets; sums of it do not depend on the order. */
+static uint64_t address_mark(const struct sockaddr *address)
+{
+        const uint8_t *octets = address->sa_family == AF_INET6
+                                        ? ((const struct sockaddr_in6 *) address)->sin6_addr.s6_addr
+                                        : (const uint8_t *) &((const struct sockaddr_in *) address)
+                                                  ->sin_addr;
+        uint64_t hash = UINT64_C(14695981039346656037);
+
+        for (size_t i = 0; i < (address->sa_family == AF_INET6 ? 16U : 4U); i++)
+                hash = (hash ^ octets[i]) * UINT64_C(1099511628211);
+        return hash;
+}
+
 int network_look(Network *ret)
 {
         _cleanup_(ifaddrsp) struct ifaddrs *list = NULL;
@@ -92,7 +106,10 @@ int network_look(Network *ret)
         if (getifaddrs(&list) < 0)
                 return -errno;
         for (const struct ifaddrs *at = list; at; at = at->ifa_next)
-                network.link |= address_reaches(at);
+                if (address_reaches(at)) {
+                        network.link = true;
+                        network.addresses += address_mark(at->ifa_addr);
+                }
         network.route4 = route_to_world(AF_INET);
         network.route6 = route_to_world(AF_INET6);
         *ret = network;

@@ -15,7 +15,7 @@ from wplab import mailbox
 from wplab.bus import Bus
 from wplab.client import BusError, Connection, Peer, endpoint, options
 from wplab.reader import read_mailbox
-from wplab.run import CLEAN_ENV
+from wplab.run import CLEAN_ENV, until
 
 QUIET = {'fetch': {'interval': '30d'}}
 OWNER, STRANGER = pwd.getpwnam('nobody').pw_uid, pwd.getpwnam('bin').pw_uid     # the bus turns nameless ones away
@@ -535,6 +535,32 @@ def test_login_delay(lab, often):
         assert time.monotonic() - begun >= 5.8
         assert min(gaps(runs(c, one.account))[-2:]) >= 2.9
         one.stop()
+
+
+def test_network_goes_and_comes_back(lab, often):
+    """Without a link nobody tries in vain; when it is there again everybody does, at once and not after a back-off."""
+    with Connection(often) as c:
+        account = onboard(c, 'frank@example.test', 'frankpw')
+        account.call('Configure', 'a{sv}', options({'interval': 3600}))
+        link = [line.split(':')[1].split('@')[0].strip() for line in lab.client.call(['/sbin/ip', '-o', 'link']).stdout.decode().splitlines()
+                if 'LOOPBACK' not in line]
+        addresses = lab.client.call(['/sbin/ip', '-o', 'addr', 'show', 'scope', 'global']).stdout.decode().splitlines()
+        try:
+            for name in link:
+                assert lab.client.call(['/sbin/ip', 'link', 'set', name, 'down']).returncode == 0
+            until(lambda: 'the network is gone' in often.log(), 'the service to see it')
+            asked = account.fetch()             # who asks is told
+            assert asked['cause'].startswith(('net.', 'dns.'))
+            seen = len(runs(c, account))
+        finally:
+            for name in link:
+                lab.client.call(['/sbin/ip', 'link', 'set', name, 'up'])
+            for line in addresses:              # IPv6 ones go with the link
+                words = line.split()
+                if words[2] == 'inet6':
+                    lab.client.call(['/sbin/ip', 'addr', 'replace', words[3], 'dev', words[1], 'nodad'])
+        until(lambda: 'the network is back' in often.log(), 'the service to see it')
+        c.wait(lambda: any(r['cause'] == '' for r in runs(c, account)[seen:]), 20)
 
 
 def test_history_and_signals(lab, bus):
