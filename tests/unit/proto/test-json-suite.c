@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads a folder of JSON texts: n_* must be refused, y_* accepted, i_* must do no harm; and each is fed as a PACC document, alone and inside
- * one. Exits 77 (skipped) when the folder does not exist. */
+/* Reads a folder of JSON texts: n_* must be refused, y_* accepted, i_* must do no harm; and each is fed as a PACC document and as a
+ * token reply, alone and inside one. Exits 77 (skipped) when the folder does not exist. */
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "proto/json.h"
+#include "proto/oauth.h"
 #include "proto/pacc.h"
 
 /* Right JSON that we refuse on purpose: NUL would end the text early for everything that handles it as a C string. */
@@ -56,6 +57,33 @@ static const char *as_pacc(const Buffer *text, bool valid)
                                                                   : NULL;
 }
 
+/* As the reply of a token endpoint: whatever the text is, it has no token; beside one it must not change it. */
+static const char *as_tokens(const Buffer *text, bool valid)
+{
+        _cleanup_buffer_ Buffer around = BUFFER(2 * LIMIT_DOCUMENT);
+        OauthTokens tokens = {};
+        const char *wrong = NULL;
+        int r;
+
+        if (oauth_tokens_read(&tokens, text->data ? text->data : "", text->len) == 0) {
+                oauth_tokens_deinit(&tokens);
+                return "taken for tokens";
+        }
+        if (buffer_append_text(&around, "{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"x\":") < 0 ||
+            buffer_append(&around, text->data ? text->data : "", text->len) < 0 ||
+            buffer_append_text(&around, "}") < 0)
+                return "too long";
+        r = oauth_tokens_read(&tokens, around.data, around.len);
+        if (r == 0 && strcmp(secret_data(tokens.access), "a") != 0)
+                wrong = "changes the token beside it";
+        if (r == 0 && around.len > LIMIT_DOCUMENT)
+                wrong = "accepted over the limit";
+        if (r < 0 && valid && around.len <= LIMIT_DOCUMENT)
+                wrong = "spoils the reply around it";
+        oauth_tokens_deinit(&tokens);
+        return wrong;
+}
+
 static const char *complaint(const char *name, const Buffer *text)
 {
         json_object *root = NULL;
@@ -69,7 +97,7 @@ static const char *complaint(const char *name, const Buffer *text)
                         return NULL;
         if (name[0] == 'y' && !accepted)
                 return "refused";
-        return as_pacc(text, accepted);
+        return as_pacc(text, accepted) ?: as_tokens(text, accepted);
 }
 
 int main(int argc, char **argv)
