@@ -487,7 +487,7 @@ static const char *outcome_error_text(const Outcome *no)
         return NULL;
 }
 
-static int evidence_outcome(Dict *evidence, const Outcome *no)
+int evidence_outcome(Dict *evidence, const Outcome *no)
 {
         int r;
 

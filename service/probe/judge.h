@@ -24,6 +24,8 @@ int finding_fail(Finding *finding, const Outcome *no, const JudgeContext *contex
 
 /* Evidence of things that went well. Each returns 0, -ENOMEM. */
 int evidence_certificate(Dict *evidence, const Certificate *certificate);
+/* phase, reply, code, status, error, what else came. */
+int evidence_outcome(Dict *evidence, const Outcome *no);
 int evidence_dial(Dict *evidence, const DialReport *report);
 /* What each family came to, where both were tried and one of them is known not to work. */
 int evidence_families(Dict *evidence, const DialReport *report);

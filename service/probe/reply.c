@@ -208,6 +208,13 @@ static unsigned place_of(Phase phase)
         case PHASE_NONE:
         case PHASE_HTTP:
                 return PLACE_ANY;
+        case PHASE_METADATA:
+        case PHASE_REGISTER:
+        case PHASE_AUTHORIZE:
+        case PHASE_TOKEN:
+        case PHASE_DEVICE:
+        case PHASE_REVOKE:
+                return PLACE_OAUTH;
         }
         return PLACE_ANY;
 }

@@ -398,6 +398,47 @@ int oauth_client_read(OauthClient *to, const char *text, size_t len)
         return 0;
 }
 
+static bool add_texts(json_object *to, const char *key, const char *const *texts)
+{
+        json_object *list = json_object_new_array();
+
+        for (; list && *texts; texts++)
+                if (json_object_array_add(list, json_object_new_string(*texts)) < 0)
+                        return false;
+        return list && json_object_object_add(to, key, list) == 0;
+}
+
+static bool add_text(json_object *to, const char *key, const char *text)
+{
+        return !text || json_object_object_add(to, key, json_object_new_string(text)) == 0;
+}
+
+static bool registration_fill(json_object *to, const OauthRegistration *what)
+{
+        const char *const grants[] = { "authorization_code", "refresh_token",
+                                       what->device ? OAUTH_GRANT_DEVICE : NULL, NULL };
+        const char *const responses[] = { "code", NULL };
+
+        return add_texts(to, "redirect_uris", what->redirects) && add_texts(to, "grant_types", grants) &&
+               add_texts(to, "response_types", responses) &&
+               add_text(to, "token_endpoint_auth_method", "none") &&
+               add_text(to, "application_type", "native") && add_text(to, "scope", what->scope) &&
+               add_text(to, "client_name", what->name) && add_text(to, "client_uri", what->uri) &&
+               add_text(to, "software_id", what->name) &&
+               add_text(to, "software_version", what->version);
+}
+
+int oauth_registration_write(Buffer *to, const OauthRegistration *what)
+{
+        json_object *document = json_object_new_object();
+        int r = -ENOMEM;
+
+        if (document && registration_fill(document, what))
+                r = buffer_append_text(to, json_object_to_json_string(document));
+        json_object_put(document);
+        return r;
+}
+
 /* --- scopes ------------------------------------------------------------------------------------------------- */
 
 static size_t word_len(const char *text)

@@ -4,6 +4,7 @@
  * RFC 8259 to the letter, bounded. Nothing here judges: a reply without what it must have is -EBADMSG. */
 #pragma once
 
+#include "base/buffer.h"
 #include "base/secret.h"
 #include "base/util.h"
 
@@ -71,6 +72,18 @@ typedef struct OauthClient {
 
 void oauth_client_deinit(OauthClient *client);
 int oauth_client_read(OauthClient *to, const char *text, size_t len);
+
+#define OAUTH_GRANT_DEVICE "urn:ietf:params:oauth:grant-type:device_code" /* RFC 8628 section 3.4 */
+
+/* RFC 7591 section 2, as a native public client (RFC 8252). */
+typedef struct OauthRegistration {
+        const char *redirects[3]; /* NULL behind the last */
+        const char *scope;
+        const char *name, *uri, *version;
+        bool device; /* also the device grant */
+} OauthRegistration;
+/* Appends the document. Returns 0, -ENOMEM, -ENOBUFS. */
+int oauth_registration_write(Buffer *to, const OauthRegistration *what);
 
 /* Are all of @wanted (separated by blanks) in @granted, but for those that say who one is and not what one may? */
 bool oauth_scope_covers(const char *granted, const char *wanted);

@@ -14,11 +14,12 @@
 #include "config.h"
 #include "wire/http.h"
 
-enum { URL_MAX = 2048, PORT_HTTP = 80, PORT_HTTPS = 443 };
+enum { URL_MAX = 2048 };
 
 /* What is asked for: where to, and whether it may go in clear. */
 typedef struct Target {
         char *url, *host;
+        uint16_t port;
         unsigned flags;
         bool plain;
 } Target;
@@ -48,7 +49,7 @@ typedef struct Request {
         CURLM *multi;
         CURL *easy;
         bool added;
-        struct curl_slist *pinned;
+        struct curl_slist *pinned, *headers;
         sd_event_source *timer;
         Source *sources;
         Fiber *waiting;
@@ -241,6 +242,9 @@ static Request *request_free(Request *request)
                 request_drop_source(request, request->sources->fd);
         sd_event_source_disable_unref(request->timer);
         curl_slist_free_all(request->pinned);
+        for (struct curl_slist *h = request->headers; h; h = h->next)
+                explicit_bzero(h->data, strlen(h->data));
+        curl_slist_free_all(request->headers);
         buffer_deinit(&request->body);
         free(request);
         return NULL;
@@ -324,8 +328,52 @@ static bool request_set_callbacks(Request *request)
                curl_multi_setopt(request->multi, CURLMOPT_TIMERDATA, request) == CURLM_OK;
 }
 
+static int request_add_header(Request *request, const char *name, const char *value)
+{
+        _cleanup_free_ char *line = NULL;
+        struct curl_slist *grown;
+
+        if (!value)
+                return 0;
+        if (text_format(&line, "%s: %s", name, value) < 0)
+                return -ENOMEM;
+        grown = curl_slist_append(request->headers, line);
+        explicit_bzero(line, strlen(line));
+        if (!grown)
+                return -ENOMEM;
+        request->headers = grown;
+        return 0;
+}
+
+/* "Expect:" alone: a small form is sent at once. */
+static int request_add_form(Request *request, const HttpQuestion *question)
+{
+        int r;
+
+        request->body.wipe = true;
+        r = request_add_header(request, "Accept", "application/json");
+        if (r == 0)
+                r = request_add_header(request, "Expect", "");
+        if (r == 0)
+                r = request_add_header(request, "Content-Type", question->content_type);
+        if (r == 0)
+                r = request_add_header(request, "Authorization", question->authorization);
+        if (r < 0)
+                return r;
+        if (curl_easy_setopt(request->easy, CURLOPT_HTTPHEADER, request->headers) != CURLE_OK)
+                return -ENOMEM;
+        if (question->body &&
+            (curl_easy_setopt(request->easy, CURLOPT_POST, 1L) != CURLE_OK ||
+             curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE, (long) strlen(question->body)) !=
+                     CURLE_OK ||
+             curl_easy_setopt(request->easy, CURLOPT_POSTFIELDS, question->body) != CURLE_OK))
+                return -ENOMEM;
+        return 0;
+}
+
+/* @question NULL: a GET of http_get_with(). */
 static int request_new(Request **ret, const Http *http, const Target *target, const char *pinned,
-                       unsigned policy)
+                       unsigned policy, const HttpQuestion *question)
 {
         _cleanup_(request_freep) Request *request = calloc(1, sizeof(*request));
         int r;
@@ -352,6 +400,9 @@ static int request_new(Request **ret, const Http *http, const Target *target, co
             curl_easy_setopt(request->easy, CURLOPT_URL, target->url) != CURLE_OK ||
             curl_easy_setopt(request->easy, CURLOPT_RESOLVE, request->pinned) != CURLE_OK)
                 return -ENOMEM;
+        r = question ? request_add_form(request, question) : 0;
+        if (r < 0)
+                return r;
         if (curl_multi_add_handle(request->multi, request->easy) != CURLM_OK)
                 return -ENOMEM;
         request->added = true;
@@ -437,9 +488,10 @@ static int request_run(Request *request, Outcome *no)
 static bool url_allowed(const char *scheme, const char *host, const char *port, unsigned flags)
 {
         bool plain = (flags & HTTP_PLAIN) && text_equal(scheme, "http") && text_equal(port, "80");
+        bool right_port = text_equal(port, "443") || (flags & HTTP_ANY_PORT);
         struct in_addr in;
 
-        return (plain || (text_equal(scheme, "https") && text_equal(port, "443"))) &&
+        return (plain || (text_equal(scheme, "https") && right_port)) &&
                *host != '[' && inet_pton(AF_INET, host, &in) != 1 && !text_ends_nocase(host, ".");
 }
 
@@ -449,6 +501,7 @@ static int target_set(Target *target, const char *url)
         _cleanup_(urlp) CURLU *parsed = curl_url();
         _cleanup_(curl_textp) char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL,
                                    *whole = NULL;
+        uint64_t number;
 
         if (!parsed)
                 return -ENOMEM;
@@ -466,6 +519,9 @@ static int target_set(Target *target, const char *url)
         if (curl_url_get(parsed, CURLUPART_URL, &whole, 0) != CURLUE_OK)
                 return -ENOMEM;
         target->plain = text_equal(scheme, "http");
+        if (text_to_u64(port, UINT16_MAX, &number) < 0)
+                return -EINVAL;
+        target->port = (uint16_t) number;
         return text_set(&target->host, host) < 0 || text_set(&target->url, whole) < 0 ? -ENOMEM : 0;
 }
 
@@ -478,7 +534,7 @@ static int pin(char **ret, const Target *target, const DnsAddresses *addresses, 
         int r;
 
         no->dial = (DialReport){ .winner = -1 };
-        r = buffer_printf(&text, "%s:%d:", target->host, target->plain ? PORT_HTTP : PORT_HTTPS);
+        r = buffer_printf(&text, "%s:%u:", target->host, target->port);
         for (unsigned i = 0; i < addresses->n_addresses && r == 0; i++) {
                 const struct sockaddr *at = (const struct sockaddr *) &addresses->addresses[i];
                 DialAttempt *attempt = &no->dial.attempts[no->dial.n_attempts++];
@@ -555,7 +611,7 @@ static int get_once(Http *http, HttpResponse *response, Target *target, unsigned
         r = resolve_and_pin(&pinned, http, target, policy, no);
         if (r)
                 return r;
-        r = request_new(&request, http, target, pinned, policy);
+        r = request_new(&request, http, target, pinned, policy, NULL);
         if (r < 0)
                 return r;
         r = request_run(request, no);
@@ -608,7 +664,7 @@ int http_time(uint64_t *ret_usec, Http *http, const char *url, unsigned policy, 
         r = resolve_and_pin(&pinned, http, &target, policy, no);
         if (r)
                 return r;
-        r = request_new(&request, http, &target, pinned, policy);
+        r = request_new(&request, http, &target, pinned, policy, NULL);
         if (r < 0)
                 return r;
         request->date = -1;
@@ -628,10 +684,47 @@ int http_get(HttpResponse **ret, Http *http, const char *url, unsigned policy, O
         return http_get_with(ret, http, url, 0, policy, no);
 }
 
+int http_ask(HttpResponse **ret, Http *http, const HttpQuestion *question, Outcome *no)
+{
+        _cleanup_(http_response_freep) HttpResponse *response = calloc(1, sizeof(*response));
+        _cleanup_(target_deinit) Target target = { .flags = HTTP_ANY_PORT };
+        _cleanup_(request_freep) Request *request = NULL;
+        _cleanup_free_ char *pinned = NULL;
+        long status = 0;
+        int r;
+
+        if (!response)
+                return -ENOMEM;
+        if (fiber_cancelled())
+                return -ECANCELED;
+        r = target_set(&target, question->url);
+        if (r < 0)
+                return r;
+        FIBER_DEADLINE(LIMIT_HTTPS_USEC);
+        r = resolve_and_pin(&pinned, http, &target, question->policy, no);
+        if (r == 0)
+                r = request_new(&request, http, &target, pinned, question->policy, question);
+        if (r == 0)
+                r = request_run(request, no);
+        if (r)
+                return r;
+        (void) curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+        response->status = (unsigned) status;
+        response->secret = true;
+        response->body_len = request->body.len;
+        r = buffer_take(&request->body, &response->body);
+        if (r < 0)
+                return r;
+        *ret = TAKE(response);
+        return 0;
+}
+
 HttpResponse *http_response_free(HttpResponse *response)
 {
         if (!response)
                 return NULL;
+        if (response->secret && response->body)
+                explicit_bzero(response->body, response->body_len);
         free(response->body);
         free(response->content_type);
         free(response->url);

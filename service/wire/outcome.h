@@ -52,6 +52,12 @@ typedef enum Phase {
         PHASE_SEARCH,
         PHASE_IDLE,
         PHASE_HTTP,
+        PHASE_METADATA, /* an authorization server's description of itself, and so on */
+        PHASE_REGISTER,
+        PHASE_AUTHORIZE,
+        PHASE_TOKEN,
+        PHASE_DEVICE,
+        PHASE_REVOKE,
 } Phase;
 
 typedef enum DnsStatus {
