@@ -157,18 +157,6 @@ const char *outcome_kind_name(OutcomeKind kind)
                 return "garbage";
         case OUTCOME_HTTP:
                 return "http";
-        case PHASE_METADATA:
-                return "metadata";
-        case PHASE_REGISTER:
-                return "registration";
-        case PHASE_AUTHORIZE:
-                return "authorization";
-        case PHASE_TOKEN:
-                return "token";
-        case PHASE_DEVICE:
-                return "device";
-        case PHASE_REVOKE:
-                return "revocation";
         }
         return "none";
 }
