@@ -17,7 +17,7 @@ PORTS = {'pop3': {('tls', 995), ('starttls', 110)}, 'imap': {('tls', 993), ('sta
 TEXT = {'id', 'name', 'plan', 'alternative', 'checked', 'app-password-shape', 'sasl-unlisted', 'oauth-scopes', 'oauth-parameters'}
 PAGES = {'app-password-page', 'settings-page', 'oauth-issuer'}
 LISTS = {'domains', 'mx', 'aliases', 'methods'}
-KEYS = TEXT | PAGES | LISTS | set(WORDS) | set(PORTS) | {'poll-minutes', 'oauth-endpoints'}
+KEYS = TEXT | PAGES | LISTS | set(WORDS) | set(PORTS) | {'poll-minutes', 'oauth-endpoints', 'oauth-registration'}
 SHAPE = re.compile(r'[aAx9]+([ -][aAx9]+)*$')
 
 

@@ -50,6 +50,7 @@
 #define NEED_SERVER_APPROVAL "server-approval"
 #define NEED_CERTIFICATE_APPROVAL "certificate-approval"
 #define NEED_PASSWORD "password"
+#define NEED_AUTHORIZATION "authorization"
 #define NEED_VERIFICATION_CODE "verification-code"
 #define NEED_USER_ACTION "user-action"
 
@@ -137,6 +138,18 @@
 #define KEY_HINTS "hints"             /* as: what to know before the first failure */
 #define KEY_PASSWORD_URL "password-url" /* page where app passwords are made */
 #define KEY_OAUTH_ISSUER "oauth-issuer"
+#define KEY_FLOW "flow" /* of a sign-in: code, device */
+#define FLOW_CODE "code"
+#define FLOW_DEVICE "device"
+#define KEY_REDIRECT_PORT "redirect-port" /* t */
+#define KEY_REDIRECT_HOST "redirect-host" /* 127.0.0.1, ::1 */
+#define KEY_REDIRECT_URI "redirect-uri"
+#define KEY_URL "url" /* to be opened in a browser */
+#define KEY_URL_COMPLETE "url-complete"
+#define KEY_USER_CODE "user-code"
+#define KEY_EXPIRES "expires" /* t: seconds */
+#define KEY_SCOPES "scopes"
+#define KEY_SECRET_EXPIRES "secret-expires" /* t: of the administrator's client, microseconds since 1970 */
 #define KEY_SUGGESTION "suggestion"   /* the domain that may have been meant */
 #define KEY_FILTER "filter"           /* service that mail to the domain passes through */
 #define KEY_ALTERNATIVE "alternative" /* what there is instead */

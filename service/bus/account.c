@@ -190,6 +190,20 @@ static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *
         return r ? error_from_setup(error, r, why) : setup_started(m, setup, error);
 }
 
+static int method_repair(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        _cleanup_(dict_freep) Dict *options = NULL;
+        const char *why = NULL;
+        Setup *setup;
+        int r;
+
+        r = variant_read(m, &options, error);
+        if (r < 0)
+                return r;
+        r = setup_start_repair(&setup, userdata, options, &why);
+        return r ? error_from_setup(error, r, why) : setup_started(m, setup, error);
+}
+
 static int method_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         Setup *setup;
@@ -259,6 +273,8 @@ const sd_bus_vtable account_vtable[] = {
                                 method_configure, OPEN),
         SD_BUS_METHOD_WITH_ARGS("SetPassword", SD_BUS_ARGS("s", side, "s", secret),
                                 SD_BUS_RESULT("o", setup), method_set_password, SECRET),
+        SD_BUS_METHOD_WITH_ARGS("Repair", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("o", setup),
+                                method_repair, OPEN),
         SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", setup), method_check,
                                 OPEN),
         SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("u", max), SD_BUS_RESULT("aa{sv}", runs),

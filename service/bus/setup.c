@@ -220,6 +220,48 @@ static int method_set_password_fd(sd_bus_message *m, void *userdata, sd_bus_erro
         return call_start(m, answer_set_password_fd, error);
 }
 
+static int answer_authorize(Call *call, sd_bus_error *error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(dict_freep) Dict *options = NULL, *shown = dict_new();
+        const char *why = NULL;
+        Setup *setup;
+        int r;
+
+        if (!shown)
+                return error_fault(error, -ENOMEM, "a sign-in");
+        r = variant_read(call->message, &options, error);
+        if (r < 0)
+                return r;
+        setup = core_setup(call->bus->core, call->id);
+        if (!setup)
+                return call_gone(call, error);
+        r = setup_authorize(setup, options, shown, &why);
+        if (r)
+                return error_from_setup(error, r, why);
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = variant_append(reply, shown);
+        return r < 0 ? error_fault(error, r, "a sign-in") : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_authorize(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        return call_start(m, answer_authorize, error);
+}
+
+static int method_complete_authorization(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        const char *redirect, *why = NULL;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 's', &redirect);
+        if (r < 0)
+                return error_fault(error, r, "reading an argument");
+        r = setup_complete_authorization(userdata, redirect, &why);
+        return reply_result(m, r, why, error);
+}
+
 static int answer_commit(Call *call, sd_bus_error *error)
 {
         _cleanup_(dict_freep) Dict *options = NULL;
@@ -287,6 +329,10 @@ const sd_bus_vtable setup_vtable[] = {
                                 SD_BUS_NO_RESULT, method_set_password, SECRET),
         SD_BUS_METHOD_WITH_ARGS("SetPasswordFd", SD_BUS_ARGS("s", side, "h", secret),
                                 SD_BUS_NO_RESULT, method_set_password_fd, SECRET),
+        SD_BUS_METHOD_WITH_ARGS("Authorize", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("a{sv}", shown), method_authorize, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("CompleteAuthorization", SD_BUS_ARGS("s", redirect_uri),
+                                SD_BUS_NO_RESULT, method_complete_authorization, SECRET),
         SD_BUS_METHOD_WITH_ARGS("ConfirmCode", SD_BUS_ARGS("s", code), SD_BUS_NO_RESULT,
                                 method_confirm_code, OPEN),
         SD_BUS_METHOD_WITH_ARGS("Retry", SD_BUS_ARGS("s", step), SD_BUS_NO_RESULT, method_retry,

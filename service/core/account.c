@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/push.h"
+#include "core/grant.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/cause.h"
@@ -21,6 +22,7 @@ Account *account_free(Account *account)
         account->fiber = fiber_cancel(account->fiber);
         if (account->core)
                 push_drop(account->core->push, account);
+        grant_unref(account->grant);
         secret_unref(account->doubted);
         account_record_deinit(&account->record);
         run_record_deinit(&account->run_record);
@@ -290,6 +292,8 @@ int account_secret(Account *account, Side side, Secret **ret)
 int account_store_secrets(Account *account, const Secret *incoming, const Secret *outgoing)
 {
         _cleanup_buffer_ Buffer in = BUFFER(2 * LIMIT_TOKEN), out = BUFFER(2 * LIMIT_TOKEN);
+        Core *core = account->core;
+        char id[ID_SIZE];
         SealedSecrets sealed;
         int r = 0;
 
@@ -300,9 +304,80 @@ int account_store_secrets(Account *account, const Secret *incoming, const Secret
                                &out);
         if (r < 0)
                 return r;
-        sealed = (SealedSecrets){ in.data, out.data, in.len, out.len };
-        push_drop(account->core->push, account); /* signed in by what may be the old one */
-        return store_account_set_secrets(account->core->store, account->record.id, &sealed);
+        sealed = (SealedSecrets){ .incoming = in.data,
+                                  .outgoing = out.data,
+                                  /* A password that took the place of a grant is all there is. */
+                                  .grant = incoming ? "" : NULL,
+                                  .incoming_len = in.len,
+                                  .outgoing_len = out.len };
+        push_drop(core->push, account); /* signed in by what may be the old one */
+        memcpy(id, account->record.id, ID_SIZE);
+        r = store_account_set_secrets(core->store, id, &sealed);
+        account = core_account(core, id);
+        if (r == 0 && incoming && account)
+                grant_revoke_unref(TAKE(account->grant));
+        return r;
+}
+
+/* --- the grant ----------------------------------------------------------------------------------------------------- */
+
+bool account_uses_grant(Account *account, Side side)
+{
+        _cleanup_buffer_ Buffer sealed = BUFFER(2 * LIMIT_TOKEN);
+        const char *field = side_name(account->record.same_secret ? SIDE_INCOMING : side);
+
+        return account->grant &&
+               store_secret(account->core->store, account->record.id, field, &sealed) == -ENOENT;
+}
+
+int account_load_grant(Account *account)
+{
+        _cleanup_buffer_ Buffer sealed = BUFFER(4 * LIMIT_TOKEN);
+        _cleanup_(secret_unrefp) Secret *text = NULL;
+        const char *id = account->record.id;
+        int r;
+
+        r = store_grant(account->core->store, id, &sealed);
+        if (r == -ENOENT)
+                return 0;
+        if (r == 0)
+                r = vault_unseal(account->core->vault, id, "grant", sealed.data, sealed.len, &text);
+        if (r == 0)
+                r = grant_read(&account->grant, account->core, id, text);
+        /* As with a password that cannot be read: the account says so when it is needed. */
+        if (r == -EBADMSG)
+                log_error("the grant of %s cannot be read", account->record.address);
+        return r == -EBADMSG ? 0 : r;
+}
+
+int account_store_grant(Account *account, Grant *grant, bool keep_outgoing)
+{
+        _cleanup_buffer_ Buffer sealed = BUFFER(4 * LIMIT_TOKEN);
+        _cleanup_(secret_unrefp) Secret *text = NULL;
+        _cleanup_(grant_unrefp) Grant *held = grant_ref(grant);
+        Core *core = account->core;
+        char id[ID_SIZE];
+        int r;
+
+        memcpy(id, account->record.id, ID_SIZE);
+        r = grant_write(held, &text);
+        if (r == 0)
+                r = vault_seal(account->core->vault, id, "grant", text, &sealed);
+        if (r < 0)
+                return r;
+        push_drop(core->push, account);
+        r = store_account_set_secrets(core->store, id,
+                                      &(SealedSecrets){ .incoming = "",
+                                                        .outgoing = keep_outgoing ? NULL : "",
+                                                        .grant = sealed.data,
+                                                        .grant_len = sealed.len });
+        account = core_account(core, id);
+        if (r < 0 || !account)
+                return r < 0 ? r : -ENOENT;
+        grant_set_account(held, id);
+        grant_unref(account->grant);
+        account->grant = TAKE(held);
+        return 0;
 }
 
 /* --- the maildrop -------------------------------------------------------------------------------------------------- */
@@ -468,6 +543,7 @@ int account_remove(Account *account, bool with_mail)
         if (r < 0)
                 return r;
         account->removing = false;
+        grant_revoke_unref(TAKE(account->grant));
         core_remove_account(core, account);
         account_free(account);
         return with_mail ? remove_mail(core, location) : 0;

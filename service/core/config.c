@@ -223,6 +223,8 @@ static const Key keys[] = {
         { "discovery", "providers-directory", read_path, AT(providers_directory) },
         { "discovery", "autoconfig-directory", read_path, AT(autoconfig_directory) },
         { "diagnosis", "replies-directory", read_path, AT(replies_directory) },
+        { "oauth", "clients-directory", read_path, AT(clients_directory) },
+        { "oauth", "dynamic-registration", read_bool, AT(registration) },
         { "diagnosis", "controls", read_bool, AT(controls) },
         { "diagnosis", "connectivity-url", read_plain_url, AT(connectivity_url) },
         { "diagnosis", "connectivity-response", read_words, AT(connectivity_response) },
@@ -434,6 +436,7 @@ static int config_defaults(Config *config, bool user)
                 .message_maximum = UINT64_C(1) << 30,
                 .verification_timeout_usec = 3 * USEC_PER_MINUTE,
                 .guess = true,
+                .registration = true,
                 .autoconfig = true,
                 .srv = true,
                 .table = true,
@@ -460,6 +463,10 @@ static int config_defaults(Config *config, bool user)
                 r = user ? user_path(&config->replies_directory, "XDG_CONFIG_HOME", ".config",
                                      "waypost/replies.d")
                          : text_set(&config->replies_directory, SYSCONF_DIR "/replies.d");
+        if (r == 0)
+                r = user ? user_path(&config->clients_directory, "XDG_CONFIG_HOME", ".config",
+                                     "waypost/oauth.d")
+                         : text_set(&config->clients_directory, SYSCONF_DIR "/oauth.d");
         if (r < 0)
                 return r;
         return user ? user_path(&config->state_directory, "XDG_DATA_HOME", ".local/share",
@@ -519,6 +526,7 @@ Config *config_free(Config *config)
         free(config->providers_directory);
         free(config->autoconfig_directory);
         free(config->replies_directory);
+        free(config->clients_directory);
         free(config->lmtp_socket);
         free(config->lmtp_domain);
         free(config);

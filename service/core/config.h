@@ -45,6 +45,9 @@ typedef struct Config {
         char *ispdb;   /* base URL, https, ends in '/'; NULL (empty): off */
         char *providers_directory, *autoconfig_directory,
                 *replies_directory; /* the administrator's */
+        /* [oauth] */
+        char *clients_directory; /* one file for each issuer; default /etc/waypost/oauth.d */
+        bool registration;       /* register where an issuer lets everybody; default on */
         uint64_t
                 searches_per_minute; /* of one uid; default 30, or as many as setups-per-uid allows at once */
         bool user;                   /* waypostd --user; not from a file */

@@ -187,6 +187,72 @@ uint64_t core_quota(Core *core, uid_t uid)
         return core->config->bytes_per_uid - MIN(used, core->config->bytes_per_uid);
 }
 
+/* --- errands --------------------------------------------------------------------------------------------------------- */
+
+enum { ERRANDS_MAX = 64 };
+
+struct Errand {
+        Errand *next;
+        Fiber *fiber;
+        void (*release)(void *arg);
+        void *arg;
+};
+
+static void errand_free(Errand *errand)
+{
+        errand->fiber = fiber_cancel(errand->fiber);
+        errand->release(errand->arg);
+        free(errand);
+}
+
+/* Frees those that have ended, or @all. Returns how many are left. */
+static size_t errands_sweep(Core *core, bool all)
+{
+        Errand **at = &core->errands;
+        size_t n = 0;
+
+        while (*at) {
+                Errand *errand = *at;
+
+                if (all || fiber_ended(errand->fiber)) {
+                        *at = errand->next;
+                        errand_free(errand);
+                } else {
+                        at = &errand->next;
+                        n++;
+                }
+        }
+        return n;
+}
+
+int core_start_errand(Core *core, const char *name, int (*func)(void *arg), void (*release)(void *arg),
+                      void *arg)
+{
+        Errand *errand;
+        int r;
+
+        if (errands_sweep(core, core->stopping) >= ERRANDS_MAX || core->stopping)
+                return -EBUSY;
+        errand = calloc(1, sizeof(*errand));
+        if (!errand)
+                return -ENOMEM;
+        errand->release = release;
+        errand->arg = arg;
+        r = fiber_start(&errand->fiber, name, func, arg);
+        if (r < 0) {
+                free(errand);
+                return r;
+        }
+        errand->next = core->errands;
+        core->errands = errand;
+        return 0;
+}
+
+unsigned core_issuer_policy(const Core *core)
+{
+        return core_policy(core, false);
+}
+
 /* --- the janitor --------------------------------------------------------------------------------------------------- */
 
 void core_wake_janitor(Core *core)
@@ -303,6 +369,8 @@ static int core_open(Core *core)
         if (r < 0)
                 return log_fault(r, "starting");
         r = store_accounts(core->store, core_load_account, core);
+        for (size_t i = 0; i < core->n_accounts && r >= 0; i++)
+                r = account_load_grant(core->accounts[i]);
         return r < 0 ? log_fault(r, "loading the accounts") : 0;
 }
 
@@ -341,6 +409,8 @@ Core *core_free(Core *core)
         core->observer = (Observer){}; /* whoever frees us knows that all is going */
         core->janitor = fiber_cancel(core->janitor);
         core->network_watch = fiber_cancel(core->network_watch);
+        core->stopping = true;
+        errands_sweep(core, true);
         while (core->n_setups > 0)
                 setup_free(core->setups[--core->n_setups]);
         core->scheduler = scheduler_free(core->scheduler);
@@ -359,6 +429,10 @@ Core *core_free(Core *core)
         core->vault = vault_free(core->vault);
         replies_unload();
         causes_unload();
+        for (size_t i = 0; i < ELEMENTS(core->registrations); i++) {
+                free(core->registrations[i].issuer);
+                free(core->registrations[i].client);
+        }
         free(core->setups);
         free(core->accounts);
         free(core);

@@ -15,6 +15,14 @@ typedef struct Scheduler Scheduler;
 typedef struct Push Push;
 struct Parked;
 
+/* A client that an issuer gave us, for the next try. */
+typedef struct Registration {
+        char *issuer, *client;
+} Registration;
+
+/* Work that nobody waits for. */
+typedef struct Errand Errand;
+
 struct Core {
         const Config *config; /* borrowed */
         Observer observer;
@@ -40,6 +48,9 @@ struct Core {
         size_t n_accounts;
         Setup **setups;
         size_t n_setups;
+        Registration registrations[8];
+        size_t n_registrations;
+        Errand *errands;
         Fiber *janitor; /* ends setups whose time is over */
         FiberQueue janitor_queue;
         char why[160]; /* behind ret_why */
@@ -68,6 +79,12 @@ void core_setup_ended(Core *core, uid_t uid);
 /* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Not
  * counted: root, and whoever runs the service for himself. Returns 1 when it may go on, 0 when there were too many in this minute, -ENOMEM. */
 int core_search_allowed(Core *core, uid_t uid);
+
+/* Runs @func(@arg) on a fiber of its own, that ends with the core at the latest; then @release(@arg). Takes @arg with 0. */
+int core_start_errand(Core *core, const char *name, int (*func)(void *arg), void (*release)(void *arg),
+                      void *arg);
+/* To which addresses issuers may resolve. */
+unsigned core_issuer_policy(const Core *core);
 
 /* --- signing in (sign_in.c) -------------------------------------------------------------------------------- */
 
@@ -130,6 +147,7 @@ struct Account {
         bool maildrop_busy;
         unsigned maildrop_waiters;
         FiberQueue maildrop_queue;
+        struct Grant *grant;      /* NULL: it signs in by password */
         Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
         struct Parked *parked;         /* its dialogue that waits for news; NULL none */
         uint64_t push_not_before_usec; /* its server does not keep such a dialogue */
@@ -159,6 +177,12 @@ void account_give_maildrop(Account *account);
 int account_secret(Account *account, Side side, Secret **ret);
 /* Seals and stores what is given (NULL keeps nothing: pass both). Suspends. */
 int account_store_secrets(Account *account, const Secret *incoming, const Secret *outgoing);
+/* Does a side sign in by the account's grant? */
+bool account_uses_grant(Account *account, Side side);
+/* A grant takes the place of what it signed in by before, in one transaction; @keep_outgoing: the outgoing side's own password stays. Takes a reference. Suspends. */
+int account_store_grant(Account *account, struct Grant *grant, bool keep_outgoing);
+/* Reads the stored grant. Once, after the account was loaded. */
+int account_load_grant(Account *account);
 /* Address policy for servers that a setup verified before. */
 unsigned core_policy(const Core *core, bool approved);
 

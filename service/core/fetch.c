@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "core/fetch.h"
 #include "core/push.h"
+#include "core/grant.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
@@ -243,6 +244,15 @@ int fetch_messages_over(Fetch *f, int r)
 
 /* --- the dialogue -------------------------------------------------------------------------------------------------------- */
 
+/* By the grant, or by @secret. */
+static int fetch_open_once(Fetch *f, const Secret *secret)
+{
+        Account *a = f->account;
+
+        return secret ? core_open_and_sign_in(f->core, a->record.uid, &f->session, secret, &f->finding)
+                      : grant_open_and_sign_in(a->grant, &f->session, &f->finding);
+}
+
 /* A dialogue of ours that broke off may hold the mailbox for a moment longer: until the server has noticed. */
 static int fetch_open(Fetch *f, const Secret *secret)
 {
@@ -252,7 +262,7 @@ static int fetch_open(Fetch *f, const Secret *secret)
 
         for (;;) {
                 finding_clear(&f->finding);
-                r = core_open_and_sign_in(f->core, a->record.uid, &f->session, secret, &f->finding);
+                r = fetch_open_once(f, secret);
                 if (r < 0 || !text_equal(f->finding.cause, "mailbox.locked") || !a->broken_usec ||
                     clock_now() - a->broken_usec > BROKEN_USEC)
                         return r;
@@ -268,9 +278,10 @@ static int fetch_sign_in(Fetch *f)
 {
         Account *a = f->account;
         _cleanup_(secret_unrefp) Secret *secret = NULL;
-        int r;
+        int r = 0;
 
-        r = account_secret(a, SIDE_INCOMING, &secret);
+        if (!account_uses_grant(a, SIDE_INCOMING))
+                r = account_secret(a, SIDE_INCOMING, &secret);
         if (r < 0) {
                 log_fault(r, "reading the password of %s", a->record.address);
                 f->finding.status = STEP_FAILED;

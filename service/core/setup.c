@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/authorization.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/secret_shape.h"
@@ -330,6 +331,12 @@ Setup *setup_free(Setup *setup)
         free(setup->candidate_dicts);
         discovery_free(setup->discovery);
         secret_unref(setup->doubted);
+        authorization_free(setup->authorization);
+        /* What was granted for an account that did not come about is given back. */
+        if (setup->kind == SETUP_ADD && !setup->handed_over)
+                grant_revoke_unref(setup->grant);
+        else
+                grant_unref(setup->grant);
         transcript_unref(setup->transcript);
         account_record_deinit(&setup->record);
         mail_address_free(setup->address);
@@ -516,6 +523,7 @@ static int setup_for_account(Setup **ret, Account *account, SetupKind kind)
                 if (setup->sides[i].wanted && (i == SIDE_INCOMING || !record->same_secret))
                         (void) account_secret(account, (Side) i, &setup->sides[i].secret);
         }
+        setup->grant = grant_ref(account->grant);
         memcpy(setup->account_id, record->id, ID_SIZE);
         *ret = TAKE(setup);
         return 0;
@@ -540,6 +548,33 @@ int setup_start_password(Setup **ret, Account *account, const char *side, Secret
         if (r == 0)
                 r = setup_set_password(setup, side, secret, ret_why);
         return r != 0 ? r : setup_launch(&setup, ret);
+}
+
+/* What is to be replaced is taken away, so that it is asked for: the incoming side's, and the outgoing one's where it has none of its own.
+ * A side whose own password still stands is not looked at again. */
+int setup_start_repair(Setup **ret, Account *account, const Dict *options, const char **ret_why)
+{
+        _cleanup_(setup_freep) Setup *setup = NULL;
+        const char *method = dict_text(options, KEY_METHOD);
+        int r;
+
+        for (size_t i = 0; i < options->n_entries; i++)
+                if (strcmp(options->entries[i].key, KEY_METHOD) != 0)
+                        return core_why(account->core, ret_why, SETUP_INVALID_KEY, "'%s' is not known",
+                                        options->entries[i].key);
+        if (method && !text_equal(method, "password") && !text_equal(method, "authorization"))
+                return core_why(account->core, ret_why, SETUP_INVALID_KEY,
+                                "'%s' is password or authorization", KEY_METHOD);
+        r = setup_for_account(&setup, account, SETUP_REPAIR);
+        if (r != 0)
+                return r;
+        setup->repair_password = text_equal(method, "password");
+        setup->repair_authorization = text_equal(method, "authorization");
+        setup->sides[SIDE_INCOMING].secret = secret_unref(setup->sides[SIDE_INCOMING].secret);
+        setup->sides[SIDE_OUTGOING].wanted = setup->sides[SIDE_OUTGOING].wanted &&
+                                             !setup->sides[SIDE_OUTGOING].secret;
+        setup->grant = grant_unref(setup->grant);
+        return setup_launch(&setup, ret);
 }
 
 uint64_t setup_ended(const Setup *setup)
@@ -683,6 +718,14 @@ bool setup_same_secret(const Setup *setup)
         return !outgoing || secret_equal(outgoing, setup->sides[SIDE_INCOMING].secret);
 }
 
+bool setup_uses_grant(const Setup *setup, Side side)
+{
+        const char *host = setup->sides[side].endpoint.host;
+
+        return setup->grant && host && grant_covers(setup->grant, host) &&
+               !setup->sides[side].secret && !setup->sides[SIDE_INCOMING].secret;
+}
+
 /* --- what callers may do --------------------------------------------------------------------------------------- */
 
 static bool setup_may_change(const Setup *setup)
@@ -822,7 +865,8 @@ static int setup_secret_changed(Setup *setup, bool incoming, bool outgoing)
         if (again)
                 return setup_restart(setup, forget);
         for (size_t i = 0; i < setup->n_needs; i++)
-                if (strcmp(setup->needs[i].kind, NEED_PASSWORD) == 0 &&
+                if ((strcmp(setup->needs[i].kind, NEED_PASSWORD) == 0 ||
+                     strcmp(setup->needs[i].kind, NEED_AUTHORIZATION) == 0) &&
                     setup_secret(setup, setup->needs[i].side))
                         need_answer(setup, &setup->needs[i]);
         fiber_queue_wake_all(&setup->input);
@@ -905,6 +949,41 @@ int setup_set_password(Setup *setup, const char *side, Secret *secret, const cha
         }
         return setup_secret_changed(setup, incoming,
                                     outgoing || !setup->sides[SIDE_OUTGOING].secret);
+}
+
+static bool authorization_asked(const Setup *setup)
+{
+        for (size_t i = 0; i < setup->n_needs; i++)
+                if (strcmp(setup->needs[i].kind, NEED_AUTHORIZATION) == 0 && !setup->needs[i].answered)
+                        return true;
+        return false;
+}
+
+int setup_authorize(Setup *setup, const Dict *options, Dict *ret, const char **ret_why)
+{
+        static const char *const known[] = { KEY_FLOW, KEY_REDIRECT_PORT, KEY_REDIRECT_HOST };
+
+        setup_touch(setup);
+        if (!setup->authorization || !authorization_asked(setup))
+                return SETUP_INVALID_STATE;
+        for (size_t i = 0; i < options->n_entries; i++) {
+                bool found = false;
+
+                for (size_t k = 0; k < ELEMENTS(known); k++)
+                        found |= strcmp(options->entries[i].key, known[k]) == 0;
+                if (!found)
+                        return core_why(setup->core, ret_why, SETUP_INVALID_KEY, "'%s' is not known",
+                                        options->entries[i].key);
+        }
+        return authorization_begin(setup->authorization, options, ret, ret_why);
+}
+
+int setup_complete_authorization(Setup *setup, const char *redirect, const char **ret_why)
+{
+        setup_touch(setup);
+        if (!setup->authorization || !authorization_asked(setup))
+                return SETUP_INVALID_STATE;
+        return authorization_complete(setup->authorization, redirect, ret_why);
 }
 
 int setup_confirm_code(Setup *setup, const char *code)

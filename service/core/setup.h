@@ -42,6 +42,8 @@ int setup_start_probe(Setup **ret, Core *core, uid_t uid, const char *host, uint
 /* Account.Check and Account.SetPassword: the account's own servers and stored secrets, or the new one for @side ("", "incoming",
  * "outgoing"), which replaces the old one once it has been accepted. */
 int setup_start_check(Setup **ret, Account *account);
+/* Account.Repair: asks for what opens the account again; @options: method ("password", "authorization"). */
+int setup_start_repair(Setup **ret, Account *account, const Dict *options, const char **ret_why);
 int setup_start_password(Setup **ret, Account *account, const char *side, Secret *secret,
                          const char **ret_why);
 
@@ -74,6 +76,11 @@ int setup_approve(Setup *setup, const char *token);
 /* @side: "", "incoming", "outgoing". Allowed in every state but the final ones; a new secret for a failed login runs it again.
  * SETUP_SECRET_SPACES, SETUP_SECRET_SHAPE: nothing was taken; the same secret a second time is taken as it is. */
 int setup_set_password(Setup *setup, const char *side, Secret *secret, const char **ret_why);
+/* Begins a sign-in in the browser ("code": redirect-port, redirect-host) or by a code on another device ("device"), by the key flow. @ret is what has to be
+ * shown. Suspends. SETUP_INVALID_STATE when none is asked for, SETUP_INVALID_KEY, SETUP_NOT_SUPPORTED. */
+int setup_authorize(Setup *setup, const Dict *options, Dict *ret, const char **ret_why);
+/* The redirect that came back. SETUP_STALE, SETUP_INVALID_KEY: it was none of ours and nothing happened. */
+int setup_complete_authorization(Setup *setup, const char *redirect, const char **ret_why);
 int setup_confirm_code(Setup *setup, const char *code);
 /* "" retries what failed. */
 int setup_retry(Setup *setup, const char *step);

@@ -14,6 +14,7 @@ typedef enum SetupKind {
         SETUP_PROBE,    /* one endpoint, no account */
         SETUP_CHECK,    /* an account's own servers, nothing changes */
         SETUP_PASSWORD, /* the same, and the new secret is stored when it was accepted */
+        SETUP_REPAIR,   /* the same, and what opens the account is asked for */
 } SetupKind;
 
 typedef struct Need {
@@ -85,6 +86,10 @@ struct Setup {
         Dict **candidate_dicts;
         char chosen[9]; /* candidate id by Choose(), "" any */
         SetupSide sides[2];
+        struct Authorization *authorization; /* a sign-in in the browser; NULL: none is under way */
+        struct Grant *grant;                 /* what it, or the account, has; NULL */
+        bool repair_password, repair_authorization; /* the caller's word for how */
+        bool preparing;                      /* a side finds out how to sign in: once is enough for both */
         Secret *doubted; /* looks wrong, and was said only once; NULL */
         Transcript *transcript;
         uint64_t serial, touched_usec, ended_usec;
@@ -132,6 +137,8 @@ void setup_close_sessions(Setup *setup);
 /* The secret for a side: its own, or the incoming one. Borrowed. */
 Secret *setup_secret(Setup *setup, Side side);
 bool setup_same_secret(const Setup *setup);
+/* A side signs in by the grant: there is one for its server, and no password was given. */
+bool setup_uses_grant(const Setup *setup, Side side);
 /* What is known of whoever runs the side's server; NULL nothing. */
 const Provider *setup_provider(const Setup *setup, Side side);
 /* Only app passwords open the side's server. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/authorization.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
@@ -96,16 +97,48 @@ static int password_hints(const SetupSide *s, Dict *details)
         return dict_set_list(details, KEY_HINTS, hints);
 }
 
+/* --- how one signs in ---------------------------------------------------------------------------------------------- */
+
+typedef enum Way { WAY_PASSWORD, WAY_AUTHORIZATION, WAY_NONE } Way;
+
+static bool server_takes(const SetupSide *s, bool token)
+{
+        const Dict *evidence = &side_finding(s, STEP_INCOMING_SERVICE)->evidence;
+        char *const *methods = dict_list(evidence, KEY_METHODS);
+
+        if (!methods)
+                return !token;
+        for (; *methods; methods++)
+                if (sasl_takes_token(*methods) == token)
+                        return true;
+        return false;
+}
+
 /* The provider is known to take no password, or the server offers no way to say one. */
 static bool password_is_useless(const SetupSide *s)
 {
-        return (s->candidate && s->candidate->oauth_only) ||
-               sasl_takes_token(dict_text(&side_finding(s, STEP_INCOMING_SERVICE)->evidence,
-                                          KEY_METHOD));
+        return (s->candidate && s->candidate->oauth_only) || !server_takes(s, false);
 }
 
-/* No password opens this account: none is asked for, and none is tried. */
-static int password_useless(const SetupSide *s, Finding *finding)
+/* The table says which comes first. Whom it does not know, but who names an issuer himself, is asked for a password where he takes one. */
+static bool authorization_is_better(const SetupSide *s)
+{
+        const Setup *setup = s->setup;
+        const Provider *p = setup_provider(setup, s->side);
+        const Account *account = core_account(setup->core, setup->account_id);
+
+        if (setup->repair_authorization || password_is_useless(s))
+                return true;
+        if (setup->repair_password)
+                return false;
+        if (setup->kind == SETUP_REPAIR && account)
+                return account_uses_grant(core_account(setup->core, setup->account_id), s->side) ||
+                       account->state == ACCOUNT_STATE_NEEDS_AUTHORIZATION;
+        return p && p->methods && text_equal(p->methods[0], "oauth2");
+}
+
+/* No password opens this account, and there is no sign-in that we know of: nothing is asked for, and nothing is tried. */
+static int nothing_opens(const SetupSide *s, Finding *finding)
 {
         int r;
 
@@ -114,12 +147,123 @@ static int password_useless(const SetupSide *s, Finding *finding)
         r = dict_set_text(&finding->evidence, KEY_HOST, s->endpoint.host);
         if (r == 0)
                 r = dict_set_text(&finding->evidence, KEY_USER, s->endpoint.user);
-        if (r < 0 || !s->candidate)
+        if (r == 0 && s->candidate)
+                r = dict_set_text(&finding->evidence, KEY_SOURCE, source_name(s->candidate->source));
+        return r;
+}
+
+/* Once for both sides. Returns 0 with setup->authorization, 1 with @finding, negative errno. */
+static int side_prepare_authorization(SetupSide *s, const char *issuer, Finding *finding)
+{
+        Setup *setup = s->setup;
+        int r = 0;
+
+        while (setup->preparing && r == 0)
+                r = fiber_queue_wait(&setup->input);
+        if (r < 0 || setup->authorization)
                 return r;
-        r = dict_set_text(&finding->evidence, KEY_SOURCE, source_name(s->candidate->source));
+        setup->preparing = true;
+        r = authorization_new(&setup->authorization, setup, s->side, issuer, finding);
+        setup->preparing = false;
+        fiber_queue_wake_all(&setup->input);
+        return r;
+}
+
+/* Returns 0 with @ret; WAY_NONE: @finding tells. Negative errno. */
+static int side_way(SetupSide *s, Way *ret, Finding *finding)
+{
+        Setup *setup = s->setup;
+        _cleanup_free_ char *issuer = NULL;
+        bool useless = password_is_useless(s);
+        int r;
+
+        *ret = WAY_PASSWORD;
+        if (setup_uses_grant(setup, s->side)) {
+                *ret = WAY_AUTHORIZATION;
+                return 0;
+        }
+        if ((setup_secret(setup, s->side) && !useless) || !authorization_is_better(s))
+                return 0;
+        r = authorization_issuer(&issuer, setup, s->side);
+        if (r < 0)
+                return r;
+        if (!issuer) {
+                *ret = useless ? WAY_NONE : WAY_PASSWORD;
+                return useless ? nothing_opens(s, finding) : 0;
+        }
+        r = side_prepare_authorization(s, issuer, finding);
+        if (r < 0)
+                return r;
+        *ret = r == 0 && authorization_is_for(setup->authorization, s->endpoint.host) ? WAY_AUTHORIZATION
+               : useless                                                            ? WAY_NONE
+                                                                                    : WAY_PASSWORD;
+        if (*ret == WAY_NONE && !finding->cause)
+                return nothing_opens(s, finding);
+        if (*ret == WAY_PASSWORD)
+                finding_clear(finding);
+        return 0;
+}
+
+static bool authorization_over(Setup *setup, Side side, const Need *need)
+{
+        const Finding *failure;
+        Grant *grant;
+
+        return setup_uses_grant(setup, side) || setup_secret(setup, side) ||
+               (setup->authorization && authorization_result(setup->authorization, &grant, &failure));
+}
+
+static int ask_authorization(SetupSide *s, StepId step)
+{
+        _cleanup_(dict_freep) Dict *details = dict_new();
+        const Candidate *c = s->candidate;
+        int r;
+
+        if (!details)
+                return -ENOMEM;
+        r = dict_set_text(details, KEY_USER, s->endpoint.user);
+        if (r == 0)
+                r = need_hosts(s, details);
+        if (r == 0)
+                r = dict_set_text(details, KEY_SECRET_KIND, "authorization");
+        if (r == 0)
+                r = authorization_describe(s->setup->authorization, details);
+        if (r == 0 && !password_is_useless(s))
+                r = dict_set_text(details, KEY_ALTERNATIVE,
+                                  setup_wants_app_password(s->setup, s->side) ? "app-password"
+                                                                              : "password");
+        if (r == 0 && c)
+                r = dict_set_text(details, KEY_PROVIDER, c->provider);
         return r < 0 ? r
-                     : dict_set_text(&finding->evidence, KEY_OAUTH_ISSUER,
-                                     s->candidate->oauth_issuer);
+                     : setup_ask(s->setup, step, NEED_AUTHORIZATION, s->side, details, NULL,
+                                 authorization_over);
+}
+
+/* Takes over what the sign-in came to. Returns 0 go on, 1 @finding tells why not, negative errno. */
+static int side_take_authorization(SetupSide *s, Finding *finding)
+{
+        Setup *setup = s->setup;
+        const Finding *failure = NULL;
+        Dict *evidence = NULL;
+        Grant *grant = NULL;
+        int r;
+
+        if (setup_uses_grant(setup, s->side) || setup_secret(setup, s->side) ||
+            authorization_result(setup->authorization, &grant, &failure) == 0)
+                return 0;
+        if (grant) {
+                grant_unref(setup->grant);
+                setup->grant = grant_ref(grant);
+                return 0;
+        }
+        r = dict_copy(&evidence, &failure->evidence);
+        if (r < 0)
+                return r;
+        finding_clear(finding);
+        *finding = (Finding){ STEP_FAILED, failure->cause, 0, *evidence };
+        free(evidence);
+        authorization_forget(setup->authorization);
+        return 1;
 }
 
 static int ask_password(SetupSide *s, StepId step)
@@ -168,12 +312,61 @@ static int side_wait_for_incoming(SetupSide *s)
                setup_step_stands(setup, STEP_INCOMING_LOGIN);
 }
 
+/* Asks for what opens the server. Returns 0 when it is there, 1 when nothing will (@finding tells), negative errno. */
+static int side_ask(SetupSide *s, StepId step, Finding *finding)
+{
+        Way way;
+        int r;
+
+        if (s->trust == TRUST_NONE && !s->approved) {
+                r = ask_server_approval(s, step, NULL);
+                if (r < 0)
+                        return r;
+        }
+        r = side_way(s, &way, finding);
+        if (r < 0 || way == WAY_NONE)
+                return r < 0 ? r : 1;
+        if (way == WAY_PASSWORD)
+                return ask_password(s, step);
+        r = ask_authorization(s, step);
+        return r < 0 ? r : side_take_authorization(s, finding);
+}
+
+/* What was granted does not open the server: the next try begins in the browser again. */
+static void side_drop_grant(SetupSide *s, const Finding *finding)
+{
+        Setup *setup = s->setup;
+
+        if (finding->status != STEP_FAILED || !text_starts_nocase(finding->cause, "oauth.") ||
+            text_equal(finding->cause, "oauth.temporarily-unavailable") || setup->kind == SETUP_CHECK)
+                return;
+        setup->grant = grant_unref(setup->grant);
+        if (setup->authorization)
+                authorization_forget(setup->authorization);
+}
+
+static int side_sign_in(SetupSide *s, Finding *finding)
+{
+        Setup *setup = s->setup;
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
+        int r;
+
+        if (setup_uses_grant(setup, s->side)) {
+                r = grant_sign_in(setup->grant, &s->session, finding);
+                if (r == 0)
+                        side_drop_grant(s, finding);
+                return r;
+        }
+        s->session.token = false;
+        secret = secret_ref(setup_secret(setup, s->side));
+        return core_sign_in(setup->core, setup->uid, &s->session, secret, finding);
+}
+
 static int side_login(SetupSide *s)
 {
         Setup *setup = s->setup;
         StepId step = session_step(s->side, STEP_INCOMING_LOGIN);
         _cleanup_finding_ Finding finding = {};
-        _cleanup_(secret_unrefp) Secret *secret = NULL;
         uint64_t begun = clock_now();
         int r = 0;
 
@@ -185,16 +378,12 @@ static int side_login(SetupSide *s)
                         return r;
         }
         setup_step_begin(setup, step);
-        if (s->trust == TRUST_NONE && !s->approved)
-                r = ask_server_approval(s, step, NULL);
-        if (r == 0 && password_is_useless(s)) {
-                r = password_useless(s, &finding);
-                if (r == 0)
-                        setup_step_end(setup, step, &finding);
-                return r;
+        r = side_ask(s, step, &finding);
+        if (r == 1) {
+                setup_step_end(setup, step, &finding);
+                fiber_queue_wake_all(&setup->input);
+                return 0;
         }
-        if (r == 0)
-                r = ask_password(s, step);
         if (r < 0)
                 return r;
         if (!session_is_open(&s->session) || clock_now() - begun > REDIAL_USEC) {
@@ -206,8 +395,7 @@ static int side_login(SetupSide *s)
                         return 0;
                 }
         }
-        secret = secret_ref(setup_secret(setup, s->side));
-        r = core_sign_in(setup->core, setup->uid, &s->session, secret, &finding);
+        r = side_sign_in(s, &finding);
         if (r < 0)
                 return r;
         setup_step_end(setup, step, &finding);
@@ -372,7 +560,13 @@ static bool all_stand(const Setup *setup)
         return true;
 }
 
-/* A new password that was accepted takes the old one's place. */
+/* What was accepted takes the place of what the account had. */
+static bool setup_replaces(const Setup *setup)
+{
+        return setup->kind == SETUP_PASSWORD || setup->kind == SETUP_REPAIR;
+}
+
+
 static int password_accepted(Setup *setup)
 {
         Account *account = core_account(setup->core, setup->account_id);
@@ -381,9 +575,14 @@ static int password_accepted(Setup *setup)
 
         if (!account)
                 return -ENOENT;
-        account->record.same_secret = setup_same_secret(setup);
-        r = account_store_secrets(account, setup->sides[SIDE_INCOMING].secret,
-                                  account->record.same_secret ? NULL : outgoing);
+        if (setup_uses_grant(setup, SIDE_INCOMING)) {
+                r = account_store_grant(account, setup->grant, !account->record.same_secret);
+        } else {
+                if (setup->sides[SIDE_OUTGOING].wanted || setup->kind == SETUP_PASSWORD)
+                        account->record.same_secret = setup_same_secret(setup);
+                r = account_store_secrets(account, setup->sides[SIDE_INCOMING].secret,
+                                          account->record.same_secret ? NULL : outgoing);
+        }
         if (r < 0)
                 return r;
         account = core_account(setup->core, setup->account_id);
@@ -406,7 +605,7 @@ static int work_steps(Setup *setup)
         if (r < 0 || !setup_step_stands(setup, STEP_DISCOVERY))
                 return r;
         r = sides_join(setup);
-        if (r == 0 && setup->kind == SETUP_PASSWORD && all_stand(setup))
+        if (r == 0 && setup_replaces(setup) && all_stand(setup))
                 r = password_accepted(setup);
         return r;
 }
@@ -423,7 +622,7 @@ int setup_work(void *arg)
                 log_fault(r, "setup of %s", setup->address_text);
         setup_update_cause(setup);
         setup_set_state(setup, r < 0 || !all_stand(setup)      ? SETUP_STATE_FAILED
-                               : setup->kind == SETUP_PASSWORD ? SETUP_STATE_SUCCEEDED
+                               : setup_replaces(setup) ? SETUP_STATE_SUCCEEDED
                                                                : SETUP_STATE_READY);
         return r;
 }

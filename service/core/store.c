@@ -103,6 +103,11 @@ static const char *const migrations[] = {
         "ALTER TABLE run ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE run ADD COLUMN left_over INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE run ADD COLUMN notes TEXT;",
+        /* What a sign-in in the browser has granted: one for both sides of an account. */
+        "CREATE TABLE oauth_grant ("
+        " account INTEGER PRIMARY KEY REFERENCES account (number) ON DELETE CASCADE,"
+        " sealed BLOB NOT NULL"
+        ") STRICT;",
 };
 
 _Static_assert(ELEMENTS(migrations) == STORE_VERSION, "a migration more, a version more");

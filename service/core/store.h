@@ -22,8 +22,8 @@ DEFINE_CLEANUP(Store, store_close);
 /* --- accounts (store_account.c) --- */
 
 typedef struct SealedSecrets {
-        const void *incoming, *outgoing; /* NULL: none */
-        size_t incoming_len, outgoing_len;
+        const void *incoming, *outgoing, *grant; /* NULL: none */
+        size_t incoming_len, outgoing_len, grant_len;
 } SealedSecrets;
 
 /* All accounts, on the loop, without suspending. The record is borrowed by @each; when that returns negative, so does this, at
@@ -34,12 +34,14 @@ int store_accounts(Store *store, int (*each)(void *userdata, const AccountRecord
 int store_account_insert(Store *store, const AccountRecord *record, const SealedSecrets *secrets);
 /* Everything but secrets. -ENOENT; -EEXIST as above. */
 int store_account_update(Store *store, const AccountRecord *record);
-/* A side that is NULL keeps its secret; one of length 0 loses it. -ENOENT. */
+/* A side, or grant, that is NULL keeps its secret; one of length 0 loses it; all in one transaction. -ENOENT. */
 int store_account_set_secrets(Store *store, const char *id, const SealedSecrets *secrets);
 /* Account, secrets, messages and runs in one transaction. -ENOENT. */
 int store_account_delete(Store *store, const char *id);
 /* "incoming" or "outgoing"; into @to. -ENOENT. On the loop, without suspending. */
 int store_secret(Store *store, const char *id, const char *side, Buffer *to);
+/* The sealed grant, the same way. */
+int store_grant(Store *store, const char *id, Buffer *to);
 
 /* --- messages (store_message.c) --- */
 

@@ -122,6 +122,16 @@ int store_accounts(Store *store, int (*each)(void *userdata, const AccountRecord
         return r;
 }
 
+static int sealed_read(Store *store, sqlite3_stmt *statement, Buffer *to)
+{
+        int r = statement_step(&store->reader, statement);
+
+        if (r <= 0)
+                return r < 0 ? r : -ENOENT;
+        return buffer_append(to, sqlite3_column_blob(statement, 0),
+                             (size_t) sqlite3_column_bytes(statement, 0));
+}
+
 int store_secret(Store *store, const char *id, const char *side, Buffer *to)
 {
         static const char sql[] = "SELECT sealed FROM secret WHERE side = ?2"
@@ -130,13 +140,18 @@ int store_secret(Store *store, const char *id, const char *side, Buffer *to)
         int r;
 
         r = statement_get(&statement, &store->reader, sql, VALUES(TEXT(id), TEXT(side)));
-        if (r < 0)
-                return r;
-        r = statement_step(&store->reader, statement);
-        if (r <= 0)
-                return r < 0 ? r : -ENOENT;
-        return buffer_append(to, sqlite3_column_blob(statement, 0),
-                             (size_t) sqlite3_column_bytes(statement, 0));
+        return r < 0 ? r : sealed_read(store, statement, to);
+}
+
+int store_grant(Store *store, const char *id, Buffer *to)
+{
+        static const char sql[] = "SELECT sealed FROM oauth_grant"
+                                  " WHERE account = (SELECT number FROM account WHERE id = ?1)";
+        _cleanup_(statement_resetp) sqlite3_stmt *statement = NULL;
+        int r;
+
+        r = statement_get(&statement, &store->reader, sql, VALUES(TEXT(id)));
+        return r < 0 ? r : sealed_read(store, statement, to);
 }
 
 /* --- writing --- */
@@ -150,7 +165,7 @@ typedef struct Sealed {
 typedef struct AccountJob {
         StoreJob base;
         AccountRecord record;
-        Sealed sides[2];
+        Sealed sides[2], grant;
 } AccountJob;
 
 static const char *const side_names[] = { "incoming", "outgoing" };
@@ -162,6 +177,7 @@ static void account_job_deinit(StoreJob *base)
         account_record_deinit(&job->record);
         free(job->sides[SIDE_INCOMING].data);
         free(job->sides[SIDE_OUTGOING].data);
+        free(job->grant.data);
 }
 
 static int sealed_copy(Sealed *to, const void *data, size_t len)
@@ -189,11 +205,26 @@ static AccountJob *account_job_new(Store *store, int (*work)(Connection *, Store
             (secrets && (sealed_copy(&job->sides[SIDE_INCOMING], secrets->incoming,
                                      secrets->incoming_len) < 0 ||
                          sealed_copy(&job->sides[SIDE_OUTGOING], secrets->outgoing,
-                                     secrets->outgoing_len) < 0))) {
+                                     secrets->outgoing_len) < 0 ||
+                         sealed_copy(&job->grant, secrets->grant, secrets->grant_len) < 0))) {
                 store_job_unrefp(&job);
                 return NULL;
         }
         return job;
+}
+
+static int grant_write(Connection *writer, uint64_t account, const Sealed *grant)
+{
+        static const char put[] = "INSERT INTO oauth_grant (account, sealed) VALUES (?1, ?2)"
+                                  " ON CONFLICT (account) DO UPDATE SET sealed = ?2";
+        static const char drop[] = "DELETE FROM oauth_grant WHERE account = ?1";
+
+        if (!grant->given)
+                return 0;
+        return grant->len > 0
+                       ? statement_run(writer, put,
+                                       VALUES(NUMBER(account), BLOB(grant->data, grant->len)))
+                       : statement_run(writer, drop, VALUES(NUMBER(account)));
 }
 
 static int secrets_write(Connection *writer, uint64_t account, const AccountJob *job)
@@ -214,6 +245,8 @@ static int secrets_write(Connection *writer, uint64_t account, const AccountJob 
                         r = statement_run(writer, drop,
                                           VALUES(NUMBER(account), TEXT(side_names[i])));
         }
+        if (r >= 0)
+                r = grant_write(writer, account, &job->grant);
         return MIN(r, 0);
 }
 

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/grant.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
@@ -51,32 +52,59 @@ static int record_fill(Setup *setup)
         return r;
 }
 
-static int handover_seal(Setup *setup, Buffer *incoming, Buffer *outgoing)
-{
-        const char *id = setup->record.id;
-        int r;
+typedef struct Seals {
+        Buffer incoming, outgoing, grant;
+} Seals;
 
-        r = vault_seal(setup->core->vault, id, "incoming", setup->sides[SIDE_INCOMING].secret,
-                       incoming);
+static void seals_deinit(Seals *seals)
+{
+        buffer_deinit(&seals->incoming);
+        buffer_deinit(&seals->outgoing);
+        buffer_deinit(&seals->grant);
+}
+
+static int seal_secret(Setup *setup, const char *field, const Secret *secret, Buffer *to)
+{
+        return secret ? vault_seal(setup->core->vault, setup->record.id, field, secret, to) : 0;
+}
+
+/* A grant that no side uses is not kept. */
+static int handover_seal(Setup *setup, Seals *seals)
+{
+        _cleanup_(secret_unrefp) Secret *grant = NULL;
+        int r = 0;
+
+        if (setup->grant && !setup_uses_grant(setup, SIDE_INCOMING) && !setup_uses_grant(setup, SIDE_OUTGOING)) {
+                grant_revoke_unref(TAKE(setup->grant));
+        } else if (setup->grant) {
+                r = grant_write(setup->grant, &grant);
+                if (r == 0)
+                        r = seal_secret(setup, "grant", grant, &seals->grant);
+        }
+        if (r == 0)
+                r = seal_secret(setup, "incoming", setup->sides[SIDE_INCOMING].secret, &seals->incoming);
         if (r == 0 && !setup->record.same_secret)
-                r = vault_seal(setup->core->vault, id, "outgoing",
-                               setup->sides[SIDE_OUTGOING].secret, outgoing);
+                r = seal_secret(setup, "outgoing", setup->sides[SIDE_OUTGOING].secret, &seals->outgoing);
         return r;
 }
 
 /* Account and secrets in one transaction: there is no half of it. */
 static int handover_store(Setup *setup)
 {
-        _cleanup_buffer_ Buffer incoming = BUFFER(2 * LIMIT_TOKEN),
-                                outgoing = BUFFER(2 * LIMIT_TOKEN);
-        SealedSecrets sealed;
+        _cleanup_(seals_deinit) Seals seals = { BUFFER(2 * LIMIT_TOKEN), BUFFER(2 * LIMIT_TOKEN),
+                                                BUFFER(4 * LIMIT_TOKEN) };
         int r;
 
-        r = handover_seal(setup, &incoming, &outgoing);
+        r = handover_seal(setup, &seals);
         if (r < 0)
                 return r;
-        sealed = (SealedSecrets){ incoming.data, outgoing.data, incoming.len, outgoing.len };
-        return store_account_insert(setup->core->store, &setup->record, &sealed);
+        return store_account_insert(setup->core->store, &setup->record,
+                                    &(SealedSecrets){ .incoming = seals.incoming.data,
+                                                      .outgoing = seals.outgoing.data,
+                                                      .grant = seals.grant.data,
+                                                      .incoming_len = seals.incoming.len,
+                                                      .outgoing_len = seals.outgoing.len,
+                                                      .grant_len = seals.grant.len });
 }
 
 /* The Maildir is made after the account stands: a crash in between leaves an account whose first fetch makes it. */
@@ -102,8 +130,13 @@ static int handover_account(Setup *setup, Finding *finding)
         int r;
 
         r = account_new(&account, setup->core, &setup->record);
-        if (r == 0)
-                r = core_add_account(setup->core, account);
+        if (r < 0)
+                return r;
+        if (setup->grant) {
+                grant_set_account(setup->grant, setup->record.id);
+                account->grant = grant_ref(setup->grant);
+        }
+        r = core_add_account(setup->core, account);
         if (r < 0)
                 return r;
         memcpy(setup->account_id, setup->record.id, ID_SIZE);
@@ -179,9 +212,14 @@ static int verification_prepare(Verification *v)
 /* Dials and signs in for one side. Returns 1 when signed in, 0 when not (@finding tells), negative errno. */
 static int verification_sign_in(Setup *setup, Session *session, Finding *finding)
 {
-        _cleanup_(secret_unrefp) Secret *secret = secret_ref(setup_secret(setup, session->side));
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
         int r;
 
+        if (setup_uses_grant(setup, session->side)) {
+                r = grant_open_and_sign_in(setup->grant, session, finding);
+                return r < 0 ? r : finding->status != STEP_FAILED;
+        }
+        secret = secret_ref(setup_secret(setup, session->side));
         r = core_open_and_sign_in(setup->core, setup->uid, session, secret, finding);
         return r < 0 ? r : finding->status != STEP_FAILED;
 }

@@ -12,6 +12,7 @@
 #include "probe/local_file.h"
 #include "probe/provider.h"
 #include "probe/secret_shape.h"
+#include "proto/json.h"
 #include "proto/address.h"
 
 enum { DOMAINS_MAX = 256, NEAR_MAX = 64 };
@@ -253,6 +254,7 @@ static int read_sign_in(json_object *o, Provider *p)
                 return r;
         if (p->app_password_shape && !secret_shape_is_valid(p->app_password_shape))
                 return -EBADMSG;
+        p->oauth_registration = json_flag(o, "oauth-registration") == 1;
         if (!json_object_object_get_ex(o, "oauth-endpoints", &endpoints))
                 return 0;
         if (!json_object_is_type(endpoints, json_type_object) ||

@@ -37,6 +37,7 @@ typedef struct Provider {
         char *app_password_shape; /* as secret_shape.h writes it; NULL not known */
         char *sasl_unlisted;      /* a mechanism that it takes without offering it; NULL none */
         char *oauth_issuer;
+        bool oauth_registration; /* the issuer registers programs by itself (RFC 7591) */
         char *oauth_scopes;     /* separated by blanks; NULL: as the issuer's metadata say */
         char *oauth_parameters; /* "a=b&c=d": what its authorization page wants besides; NULL */
         /* For issuers without usable metadata; NULL: ask the issuer. */

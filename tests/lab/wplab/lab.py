@@ -14,6 +14,7 @@ import threading
 import time
 
 from . import servers
+from .issuer import Issuer
 from .pki import Pki
 from .run import CLEAN_ENV, LabError, Run, until
 from .scripted import ScriptedServer
@@ -21,6 +22,7 @@ from .web import WebServer
 
 NET4, NET6 = '198.51.100.', '2001:db8:100::'
 MAIL, SMTP, DNS, WEB, CLOSED, ODD, SILENT = 10, 25, 53, 80, 40, 41, 201
+ISSUER = 44
 BAD = {'expired': 31, 'not-yet-valid': 32, 'wrong-name': 33, 'self-signed': 34, 'unknown-ca': 35,
        'missing-intermediate': 36, 'weak-key': 37}
 SILENT_MAC = '02:00:00:00:00:01'
@@ -43,7 +45,7 @@ def start_zones():
                'noroute A 203.0.113.1']
     for name, number in (('mx', SMTP), ('mail', MAIL), ('smtp', SMTP), ('autoconfig', WEB)):
         example += host_lines(name, number)
-    for name, number in (('silent', SILENT), ('closed', CLOSED), ('odd', ODD), *BAD.items()):
+    for name, number in (('id', ISSUER), ('silent', SILENT), ('closed', CLOSED), ('odd', ODD), *BAD.items()):
         example += host_lines(name, number, v6=False)
     own = ['@ MX 10 mx', *host_lines('mx', SMTP)]       # an exchanger that betrays nobody else
     full = [*own, *host_lines('mail', MAIL), *host_lines('pop', MAIL), *host_lines('smtp', SMTP)]
@@ -65,7 +67,7 @@ def start_zones():
 
 MAIL_DOMAINS = ('example.test', 'auto.test', 'srv.test', 'guess.test', 'foreign.test', 'hollow.test', 'signed.test')
 GOOD_NAMES = ['mail.example.test'] + [h + '.example.test' for h in
-                                      'pop imap smtp mx half odd autoconfig silent closed'.split()] + \
+                                      'pop imap smtp mx half odd autoconfig silent closed id'.split()] + \
     ['autoconfig.auto.test', 'in.auto.test', 'out.auto.test', 'in.srv.test', 'out.srv.test',
      *[f'{h}.{d}' for d in ('guess.test', 'signed.test') for h in ('mail', 'pop', 'smtp')]]
 
@@ -98,10 +100,12 @@ class Lab:
     """Start with `with Lab() as lab:`. Everything is public; the README lists what is meant to be used.
 
     With @delay_ms each packet between client and servers takes that long; the program of tests/bench/netdelay.c
-    does it, and WAYPOST_NETDELAY says where it is."""
+    does it, and WAYPOST_NETDELAY says where it is. With @issuer (settings of wplab/issuer.py, {} for none) there is an OpenID
+    provider at id.example.test, and Dovecot takes its tokens."""
 
-    def __init__(self, delay_ms=None, auth_mechanisms='plain login'):
+    def __init__(self, delay_ms=None, auth_mechanisms='plain login', issuer=None):
         self.run, self.delay_ms, self.auth_mechanisms = None, delay_ms, auth_mechanisms
+        self.issuer_settings = issuer
         self.zones, self.accounts = start_zones(), start_accounts()
         self.serial = 1
 
@@ -131,6 +135,7 @@ class Lab:
         with_pki.join()
         if not hasattr(self, 'pki'):
             raise LabError('the certificates could not be made')
+        self.issuer = Issuer(self, NET4 + str(ISSUER), **self.issuer_settings) if self.issuer_settings is not None else None
         self.dovecot = servers.Dovecot(self)
         self.postfix = servers.Postfix(self)
         self.web = WebServer(self.server.listen(NET4 + str(WEB), 443), self.pki.server_context('good'),
@@ -146,6 +151,8 @@ class Lab:
         for part in ('scripted', 'web'):
             if hasattr(self, part):
                 getattr(self, part).close()
+        if getattr(self, 'issuer', None):
+            self.issuer.close()
         if self.run:
             self.run.close()
 
@@ -164,7 +171,7 @@ class Lab:
         self.certs = self.run.file('certs')
         shutil.copytree('/etc/ssl/certs', self.certs, symlinks=True)
         self.client = self.run.namespace(binds + [(self.certs, '/etc/ssl/certs')])
-        numbers = [1, MAIL, SMTP, DNS, WEB, CLOSED, ODD, *BAD.values()]
+        numbers = [1, MAIL, SMTP, DNS, WEB, CLOSED, ODD, ISSUER, *BAD.values()]
         self.server.ip('link set lo up')
         self.client.ip('link set lo up')
         self.make_link()

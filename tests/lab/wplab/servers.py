@@ -192,6 +192,8 @@ class Dovecot:
         owned(os.path.join(self.path, 'home'), 'vmail')
         self.run.write('dovecot/auth.lua', LUA % {'path': self.path})
         self.write_accounts()
+        if self.lab.issuer:
+            self.run.write('dovecot/oauth2.conf', self.oauth2_conf())
         conf = self.run.write('dovecot/dovecot.conf', self.conf())
         self.pid = self.run.spawn(['dovecot', '-F', '-c', conf], log='dovecot/start.log', namespace=self.lab.server)
 
@@ -230,8 +232,27 @@ class Dovecot:
             say(text + (b'.' if text.endswith(b'\r\n') else b'\r\n.'), b'250')
             say(b'QUIT', b'221')
 
+    def oauth2_conf(self):
+        """Each token is asked for at the issuer; the user it belongs to has to be the one who signs in."""
+        return f'''introspection_url = https://dovecot:dovecot-secret@id.example.test/token/introspection
+introspection_mode = post
+force_introspection = yes
+username_attribute = email
+active_attribute = active
+active_value = true
+tls_ca_cert_file = {self.lab.pki.ca}
+openid_configuration_url = https://id.example.test/.well-known/openid-configuration
+'''
+
     def conf(self):
         m, pki = lab(), self.lab.pki
+        tokens = f'''passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {self.path}/oauth2.conf
+}}
+''' if self.lab.issuer else ''
+        mechanisms = self.lab.auth_mechanisms + (' xoauth2 oauthbearer' if self.lab.issuer else '')
         listen = ', '.join([m.NET4 + str(n) for n in (m.MAIL, *m.BAD.values())] + [m.NET6 + str(m.MAIL)])
         local = ''.join(f'''local {m.NET4}{number} {{
   ssl_cert = <{pki.file(kind + '.pem')}
@@ -256,7 +277,7 @@ ssl = yes
 ssl_cert = <{pki.file('good.pem')}
 ssl_key = <{pki.file('good.key')}
 ssl_dh = </usr/share/dovecot/dh.pem
-auth_mechanisms = {self.lab.auth_mechanisms}
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 auth_cache_size = 0
 # no growing delay after wrong passwords from one address
@@ -270,7 +291,7 @@ service auth {{
     mode = 0666
   }}
 }}
-passdb {{
+{tokens}passdb {{
   driver = lua
   args = file={self.path}/auth.lua blocking=yes
 }}
