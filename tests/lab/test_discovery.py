@@ -301,7 +301,7 @@ def test_useless_password_is_not_asked_for(administered, lab):
     with Connection(administered) as client:
         setup = client.start_setup('alice@sso.test', dry_run=True)
         assert setup.wait_state('failed', 'waiting') == 'failed'
-        assert setup['Cause'] == 'auth.oauth-required' and not setup.need('password')
+        assert setup['Cause'] == 'oauth.no-client' and not setup.need('password')
         assert setup.steps['incoming.login'].evidence['oauth-issuer'] == 'https://login.sso.test'
 
 
