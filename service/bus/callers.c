@@ -12,6 +12,10 @@
 /* A connection may have this many calls waiting for the answer to who it is; it comes within a millisecond. */
 enum { HELD_MAX = 64 };
 
+/* Those of a user's connections that are too many wait this long for their refusal: as fast as they are refused they would come again, and
+ * the bus would have no time for anybody else. */
+#define SURPLUS_WAIT_USEC (250 * USEC_PER_MSEC)
+
 typedef struct Held {
         struct Held *next;
         sd_bus_message *message;
@@ -22,7 +26,7 @@ typedef struct Caller {
         Callers *callers;
         char *name;
         uid_t uid;
-        bool known, sees_all;
+        bool known, surplus, sees_all;
         sd_bus_slot *query;
         Held *first, *last;
         unsigned n_held;
@@ -31,6 +35,7 @@ typedef struct Caller {
 struct Callers {
         sd_bus *bus; /* borrowed: the slots end before it does */
         sd_bus_slot *filter, *match;
+        sd_event_source *refusal; /* of what the surplus ones hold */
         Caller *first;
         CallersCame came;
         CallersLeft left;
@@ -122,11 +127,64 @@ static void callers_remove(Callers *callers, Caller *caller)
         caller_free(caller);
 }
 
+static void caller_refuse_held(Caller *caller, Trouble trouble)
+{
+        while (caller->first) {
+                message_refuse(caller->first->message, trouble);
+                caller_drop_first(caller);
+        }
+}
+
 static void callers_refuse(Callers *callers, Caller *caller, Trouble trouble)
 {
-        for (Held *h = caller->first; h; h = h->next)
-                message_refuse(h->message, trouble);
+        caller_refuse_held(caller, trouble);
         callers_remove(callers, caller);
+}
+
+/* --- too many connections ----------------------------------------------------------------------------------- */
+
+static int on_refusal(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        Callers *callers = userdata;
+
+        for (Caller *c = callers->first; c; c = c->next)
+                if (c->surplus)
+                        caller_refuse_held(c, TROUBLE_QUOTA);
+        return 0;
+}
+
+static int callers_refuse_soon(Callers *callers)
+{
+        int enabled, r;
+
+        r = sd_event_source_get_enabled(callers->refusal, &enabled);
+        if (r < 0 || enabled != SD_EVENT_OFF)
+                return r;
+        r = sd_event_source_set_time_relative(callers->refusal, SURPLUS_WAIT_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(callers->refusal, SD_EVENT_ONESHOT);
+}
+
+/* Quotas keep users from one another; root needs no connection to do harm. */
+static bool callers_room(const Callers *callers, uid_t uid)
+{
+        return uid == 0 || callers_count(callers, uid) < LIMIT_WATCHERS_PER_UID;
+}
+
+static void caller_welcome(Callers *callers, Caller *caller)
+{
+        caller->surplus = false;
+        caller->known = true;
+        callers->came(callers->userdata, caller->uid);
+}
+
+/* Is there a place for it by now? */
+static bool caller_admit(Callers *callers, Caller *caller)
+{
+        if (!caller->surplus || !callers_room(callers, caller->uid))
+                return false;
+        caller_refuse_held(caller, TROUBLE_QUOTA);
+        caller_welcome(callers, caller);
+        return true;
 }
 
 /* --- who is it? ------------------------------------------------------------------------------------------- */
@@ -145,14 +203,14 @@ static int on_uid(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
                 callers_refuse(callers, caller, TROUBLE_CALLER);
                 return 0;
         }
-        /* Quotas keep users from one another; root needs no connection to do harm. */
-        if (uid != 0 && callers_count(callers, uid) >= LIMIT_WATCHERS_PER_UID) {
-                callers_refuse(callers, caller, TROUBLE_QUOTA);
+        caller->uid = uid;
+        if (!callers_room(callers, uid)) {
+                caller->surplus = true;
+                if (callers_refuse_soon(callers) < 0)
+                        callers_refuse(callers, caller, TROUBLE_QUOTA);
                 return 0;
         }
-        caller->uid = uid;
-        caller->known = true;
-        callers->came(callers->userdata, uid);
+        caller_welcome(callers, caller);
         if (sd_bus_enqueue_for_read(callers->bus, caller->first->message) < 0)
                 callers_refuse(callers, caller, TROUBLE_CALLER);
         return 0;
@@ -211,7 +269,11 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
                 return 0;
         if (caller && caller->known && caller->first->message == m)
                 return caller_pass(callers, caller);
+        if (caller && caller_admit(callers, caller))
+                return 0;
         r = caller ? caller_hold(caller, m) : callers_ask(callers, m);
+        if (r == 0 && caller && caller->surplus)
+                r = callers_refuse_soon(callers);
         if (r < 0)
                 message_refuse(m, r == -ENOBUFS ? TROUBLE_QUOTA : TROUBLE_CALLER);
         return 1;
@@ -252,6 +314,7 @@ Callers *callers_free(Callers *callers)
                 return NULL;
         sd_bus_slot_unref(callers->filter);
         sd_bus_slot_unref(callers->match);
+        sd_event_source_disable_unref(callers->refusal);
         while (callers->first)
                 callers_remove(callers, callers->first);
         free(callers);
@@ -269,6 +332,12 @@ int callers_new(Callers **ret, sd_bus *bus, CallersCame came, CallersLeft left, 
         callers->came = came;
         callers->left = left;
         callers->userdata = userdata;
+        r = sd_event_add_time_relative(sd_bus_get_event(bus), &callers->refusal, CLOCK_BOOTTIME, 0,
+                                       10 * USEC_PER_MSEC, on_refusal, callers);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(callers->refusal, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
         r = sd_bus_add_filter(bus, &callers->filter, on_message, callers);
         if (r < 0)
                 return r;
