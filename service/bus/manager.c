@@ -20,8 +20,10 @@
 #include "proto/address.h"
 
 /* What came to the contract after its first version, and what this build can do. Names stay. */
-static const char *const features[] = { "pop3",    "smtp",       "maildir", "verification-mail",
-                                        "explain", "admin-view", NULL };
+static const char *const features[] = { "pop3",           "smtp",
+                                        "maildir",        "verification-mail",
+                                        "explain",        "admin-view",
+                                        "start-settings", NULL };
 
 DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
 

@@ -588,6 +588,40 @@ def test_policy(bus, nobody):
     nobody.call(ROOT, 'org.freedesktop.DBus.Peer', 'Ping')
 
 
+def test_policy_is_narrow():
+    """Each rule of the policy names the service it is about; only the service's user and root may be the service; nothing is denied or eavesdropped."""
+    tree = ElementTree.parse(os.path.join(PROJECT, 'dbus', NAME + '.conf')).getroot()
+    owners, interfaces = set(), set()
+    for policy in tree.findall('policy'):
+        assert not policy.findall('deny')
+        for rule in policy.findall('allow'):
+            assert set(rule.keys()) in ({'own'}, {'send_destination', 'send_interface'}), rule.attrib
+            assert rule.get('own', NAME) == NAME and rule.get('send_destination', NAME) == NAME
+            if rule.get('own'):
+                owners.add(policy.get('user'))
+            else:
+                assert policy.get('context') == 'default'
+                interfaces.add(rule.get('send_interface'))
+    assert owners == {'waypost', 'root'}
+    assert interfaces == {MANAGER, SETUP, ACCOUNT, OBJECT_MANAGER, PROPERTIES, INTROSPECTABLE, 'org.freedesktop.DBus.Peer'}
+
+
+def test_actions_are_well_formed():
+    """Each action of polkit is one that names.h has; it is an administrator's by default; polkit answers the service about it."""
+    tree = ElementTree.parse(os.path.join(PROJECT, 'dbus', NAME + '.policy')).getroot()
+    with open(os.path.join(PROJECT, 'dbus', 'names.h')) as f:
+        known = {NAME + a for a in re.findall(r'#define ACTION_\w+ BUS_NAME "([\w.-]+)"', f.read())}
+    assert {a.get('id') for a in tree.findall('action')} == known
+    for action in tree.findall('action'):
+        assert {d.tag: d.text for d in action.find('defaults')} == dict.fromkeys(('allow_any', 'allow_inactive', 'allow_active'), 'auth_admin')
+        assert {a.get('key'): a.text for a in action.findall('annotate')}['org.freedesktop.policykit.owner'] == 'unix-user:waypost'
+        assert action.findtext('description') and action.findtext('message')
+
+
+def test_features_are_documented(root):
+    assert set(root.get(ROOT, MANAGER, 'Features')) <= documented(MANAGER, 'Features')
+
+
 def test_usage(build):
     program = os.path.join(build, 'service', 'bus', 'waypostd')
     assert subprocess.run([program, '--help'], env=CLEAN_ENV, capture_output=True).returncode == 0
