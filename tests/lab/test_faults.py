@@ -10,10 +10,12 @@ import concurrent.futures
 import json
 import os
 import re
+import time
 from collections import namedtuple
 
 import pytest
 
+from wplab import faulttable
 from wplab.bus import Bus
 from wplab.client import Connection, endpoint
 from wplab.lab import BAD, DNS, NET4, SILENT
@@ -30,7 +32,7 @@ CASES = []
 
 
 class Odd(str):
-    """A dialogue of the scripted server."""
+    """A dialogue of the scripted server: its file's name, or its text."""
 
 
 def case(name, step, cause, evidence=None, address='alice@example.test', password=None, incoming=None,
@@ -45,6 +47,13 @@ def case(name, step, cause, evidence=None, address='alice@example.test', passwor
 
 def odd(dialogue, security='tls'):
     return (Odd(dialogue), 0, security)
+
+
+def imap(*says, at='(LOGIN|AUTHENTICATE)', greeting='* OK ready', tail=''):
+    """An IMAP server that answers the command @at by @says, and does all others as it should."""
+    says = '\n'.join(f'send {line}' if line else 'silence' for line in says)
+    rule = f'on ^\\S+ {at}( PLAIN)?( .*)?$\n{says}\n{tail}\n' if says or tail else ''
+    return (Odd(f'tls good\nsend {greeting}\nserve\n{rule}\ninclude imap-session.rules\nend\n'), 0, 'tls', 'imap')
 
 
 def host(name, port, security='tls'):
@@ -205,6 +214,43 @@ case('sender-refused-data', 'verification', 'smtp.sender-rejected', {'code': r'5
      address='late@example.test')
 
 
+# -- IMAP
+
+incoming('imap-dora', 'login', 'auth.temporary-failure', host('imap', 993), {'code': 'UNAVAILABLE'}, address='dora@example.test', password='dorapw')
+incoming('imap-wrong-password', 'login', 'auth.bad-credentials', host('imap', 993), {'code': 'AUTHENTICATIONFAILED'})
+for name, step, cause, evidence, server in (
+        ('off', 'login', 'access.imap-disabled', {'code': 'ALERT'}, imap('{tag} NO [ALERT] Your account is not enabled for IMAP use.')),
+        ('off-in-ok', 'login', 'access.imap-disabled', {'reply': 'UserDisabled'},
+         imap('{tag} OK [Error="UserDisabled" AuthResult=27] AUTHENTICATE completed.')),
+        ('off-domain', 'login', 'access.disabled-by-admin', {'reply': 'domain'}, imap('{tag} NO [ALERT] IMAP access is disabled for your domain.')),
+        ('web-alert', 'login', 'auth.web-login-required', {'code': 'WEBALERT'},
+         imap('{tag} NO [WEBALERT https://example.test/] Web login required.')),
+        ('basic-off', 'login', 'auth.oauth-required', {'reply': 'Basic'}, imap('{tag} NO Basic authentication is disabled.')),
+        ('expired', 'login', 'auth.password-expired', {'code': 'EXPIRED'}, imap('{tag} NO [EXPIRED] That password is not valid any more')),
+        ('contact-admin', 'login', 'auth.account-disabled', {'code': 'CONTACTADMIN'}, imap('{tag} NO [CONTACTADMIN] closed')),
+        ('unavailable', 'login', 'auth.temporary-failure', {'code': 'UNAVAILABLE'}, imap('{tag} NO [UNAVAILABLE] Backend down')),
+        ('connections', 'login', 'limit.too-many-connections', {'reply': 'simultaneous'},
+         imap('{tag} NO [ALERT] Too many simultaneous connections. (Failure)')),
+        ('rate', 'login', 'auth.rate-limited', {'reply': 'Rate'}, imap('{tag} NO [LIMIT] LOGIN Rate limit hit.')),
+        ('no-then-bye', 'login', 'auth.bad-credentials', {'reply': 'failed'},
+         imap('{tag} NO LOGIN failed.', '* BYE Connection is closed. 14', tail='bye')),
+        ('close-after-login', 'login', 'net.reset', {'phase': 'login'}, imap(tail='close')),
+        ('reset-after-login', 'login', 'net.reset', {'phase': 'login'}, imap(tail='reset')),
+        ('greeting-bye', 'service', 'server.maintenance', {'reply': 'maintenance'}, imap(greeting='* BYE Down for maintenance')),
+        ('greeting-full', 'service', 'limit.too-many-connections', {'reply': 'many'},
+         imap(greeting='* BYE Too many connections from your address')),
+        ('moved', 'login', 'access.mailbox-moved', {'code': 'REFERRAL'}, imap('{tag} NO [REFERRAL imap://new.example.test/] moved')),
+        ('unsafe', 'mailbox', 'auth.client-id-required', {'reply': 'Unsafe'},
+         imap('{tag} NO SELECT Unsafe Login. Please contact us', at='(EXAMINE|SELECT)')),
+        ('mailbox-locked', 'mailbox', 'mailbox.locked', {'code': 'INUSE|IN-USE'}, imap('{tag} NO [INUSE] Mailbox is locked', at='(EXAMINE|SELECT)')),
+        ('mailbox-trouble', 'mailbox', 'mailbox.unavailable', {'code': 'UNAVAILABLE'},
+         imap('{tag} NO [UNAVAILABLE] Cannot open the mailbox', at='(EXAMINE|SELECT)')),
+        ('not-connected', 'mailbox', 'access.mailbox-not-connected', {'reply': 'not connected'},
+         imap('{tag} BAD User is authenticated but not connected.', '* BYE Connection closed. 14', at='(EXAMINE|SELECT)', tail='bye')),
+        ('garbage', 'service', 'net.wrong-service', {'first-bytes': '.'}, imap(greeting='hello who is there'))):
+    incoming('imap-' + name, step, cause, server, evidence)
+
+
 # -- playing them
 
 Result = namedtuple('Result', 'state cause steps needs accounts')
@@ -221,28 +267,33 @@ class Played:
 
     def __init__(self, lab, bus, cases):
         self.lab, self.bus_, self.cases = lab, bus, cases
+        self.bus, self.seconds = {}, {}
         self.ports = {}                 # (name, side) -> port
         for one in cases:
             for side in ('incoming', 'outgoing'):
                 server = getattr(one, side)
                 if server and isinstance(server[0], Odd):
-                    self.ports[one.name, side] = lab.scripted.play(0, server[0])
+                    play = lab.scripted.play_text if '\n' in server[0] else lab.scripted.play
+                    self.ports[one.name, side] = play(0, server[0])
 
     def server(self, one, side):
         where = getattr(one, side)
         if where and isinstance(where[0], Odd):
             return 'odd.example.test', self.ports[one.name, side], where[2]
-        return where
+        return where[:3] if where else None
 
     def start(self, connection, one):
         keys = {side: endpoint(*self.server(one, side)) for side in ('incoming', 'outgoing') if getattr(one, side)}
+        if one.incoming and one.incoming[3:]:
+            keys['incoming']['protocol'] = one.incoming[3]
         if one.incoming and not one.outgoing:
             keys['receive_only'] = True
         return connection.start_setup(one.address, **keys)
 
-    def play_bus(self, connection):
-        """All setups at once, on one connection."""
-        setups = {one.name: (one, self.start(connection, one)) for one in self.cases}
+    def play_bus(self, connection, cases):
+        """All of @cases at once, on one connection."""
+        since = time.monotonic()
+        setups = {one.name: (one, self.start(connection, one)) for one in cases}
         answered, committed, left = set(), {}, set(setups)
 
         def settle():
@@ -256,17 +307,19 @@ class Played:
                     committed[name] = setup.commit()
                 elif state in ('failed', 'succeeded', 'ready') or state == 'waiting' and not setup.need('password'):
                     left.discard(name)
+                    self.seconds[name] = time.monotonic() - since
             return not left
         try:
             connection.wait(settle, 100)
         except TimeoutError:
             pass                        # the tests of those that are left will tell
-        self.bus = {name: Result(setup.state, setup['Cause'], setup.steps, setup.needs, committed.get(name))
-                    for name, (one, setup) in setups.items()}
+        self.bus.update({name: Result(setup.state, setup['Cause'], setup.steps, setup.needs, committed.get(name))
+                         for name, (one, setup) in setups.items()})
 
     def play_cli(self):
         with concurrent.futures.ThreadPoolExecutor(24) as pool:
-            self.cli = dict(zip([one.name for one in self.cases], pool.map(self.run_cli, self.cases)))
+            told = [one for one in self.cases if not (one.incoming or '')[3:]]
+            self.cli = dict(zip([one.name for one in told], pool.map(self.run_cli, told)))
 
     def run_cli(self, one):
         password = self.lab.run.write(f'passwords/{one.name}', one.password + '\n', 0o600)
@@ -287,10 +340,15 @@ def played(request, lab, build):
         os.makedirs(lab.run.file('passwords'), exist_ok=True)
         os.chmod(lab.run.file('passwords'), 0o755)
         all_ = Played(lab, bus, cases)
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            cli = pool.submit(all_.play_cli)
-            all_.play_bus(connection)
-            cli.result()
+        if faulttable.WRITE:            # one after the other, so that each is timed alone
+            for one in cases:
+                all_.play_bus(connection, [one])
+            all_.play_cli()
+        else:
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                cli = pool.submit(all_.play_cli)
+                all_.play_bus(connection, cases)
+                cli.result()
         yield all_
 
 
@@ -333,7 +391,7 @@ def test_bus(played, one):
     assert bool(result.accounts) == (one.step == 'verification')
 
 
-@cases
+@pytest.mark.parametrize('one', [param for param in CASES if not (param.values[0].incoming or '')[3:]])
 def test_cli(played, one):
     done = played.cli[one.name]
     told = json.loads(done.stdout)
@@ -378,6 +436,27 @@ def test_no_password_before_all_is_well(played, one):
     if number and one.incoming:
         seen = [line for line in played.lab.run.log('dovecot/dovecot.log').splitlines() if f'lip={NET4}{number},' in line]
         assert seen and all('no auth attempts' in line for line in seen)
+
+
+def test_table(request, played):
+    """docs/faults.md tells of each of them, and nothing else."""
+    table = faulttable.Table(os.path.join(PROJECT, 'docs', 'faults.md'))
+    rows = [faulttable.Row(one.name, where_of(played, one), one.step, played.bus[one.name].cause,
+                           faulttable.proof(one.evidence, played.bus[one.name].steps[one.step].evidence), played.seconds.get(one.name))
+            for one in played.cases if not (one.name == 'silent-login' and not os.environ.get('WAYPOST_LONG'))]
+    if faulttable.WRITE:
+        table.write(rows)
+    elif len(rows) >= len(CASES) - 1:   # all were asked for
+        assert table.faults() == [row[:4] for row in rows], 'run with WAYPOST_WRITE_DOCS=1 to renew docs/faults.md'
+
+
+def where_of(played, one):
+    """The server at fault, in words."""
+    where = getattr(one, one.step.split('.')[0], None) if '.' in one.step else one.outgoing
+    if not where:
+        return one.address
+    security = 'STARTTLS' if where[2] == 'starttls' else 'TLS'
+    return f'scripted, {security}' if isinstance(where[0], Odd) else f'{where[0]}:{where[1]}, {security}'
 
 
 def test_each_has_its_own_code():

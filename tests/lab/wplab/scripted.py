@@ -136,9 +136,11 @@ class Connection:
         self.server, self.port, self.sock = server, port, sock
         self.buffer = b''
         self.received, self.lines, self.trouble = bytearray(), [], []
+        self.in_clear = bytearray()     # the part of it that came before TLS
         self.logins, self.tls, self.over = 0, False, False
         self.delay = 0
         self.box = None
+        self.tag = ''           # the first word of the line that a rule is for
 
     def play(self, dialogue):
         self.sock.settimeout(None)
@@ -177,6 +179,7 @@ class Connection:
             line = self.read_line()
             for pattern, steps in block.rules:
                 if pattern.search(line):
+                    self.tag = line.partition(b' ')[0].decode('latin-1')
                     if ('done', '') in steps:
                         self.steps(dialogue, steps[:steps.index(('done', ''))])
                         return
@@ -198,6 +201,8 @@ class Connection:
         if not data:
             raise Gone
         self.received += data
+        if not self.tls:
+            self.in_clear += data
         self.buffer += data
         self.server.notify()
 
@@ -230,10 +235,10 @@ class Connection:
     # -- words of the dialogue
 
     def do_send(self, text):
-        self.write(unescape(text) + b'\r\n')
+        self.write(unescape(text.replace('{tag}', self.tag)) + b'\r\n')
 
     def do_raw(self, text):
-        self.write(unescape(text))
+        self.write(unescape(text.replace('{tag}', self.tag)))
 
     def do_lines(self, argument):
         count, _, text = argument.partition(' ')
@@ -416,6 +421,10 @@ class ScriptedServer:
     def received(self, port):
         """All bytes that came in on @port, decrypted, over all connections."""
         return b''.join(bytes(c.received) for c in self.connections(port))
+
+    def in_clear(self, port):
+        """The part of it that came without encryption."""
+        return b''.join(bytes(c.in_clear) for c in self.connections(port))
 
     def lines(self, port):
         return [line for c in self.connections(port) for line in list(c.lines)]
