@@ -19,7 +19,6 @@ from wplab.run import CLEAN_ENV, until
 
 NOBODY, BIN = 65534, 2
 LONG = bool(os.environ.get('WAYPOST_LONG'))
-CALLERS = 10_000 if LONG else 200
 # Freed memory is given back soon, so that growth can be seen.
 FRUGAL = {'ASAN_OPTIONS': SANITIZERS['ASAN_OPTIONS'] + ':quarantine_size_mb=1'}
 LIMITS = {'limits': {'setups-per-uid': 64}, 'discovery': {'searches-per-minute': 100000}}
@@ -172,21 +171,22 @@ def resident(pid):
         return int(re.search(r'VmRSS:\s+(\d+)', f.read())[1]) * 1024
 
 
-def test_callers_vanish_at_each_step(bus):
+@pytest.mark.parametrize('callers', [200, pytest.param(10_000, marks=pytest.mark.long)])
+def test_callers_vanish_at_each_step(bus, callers):
     pid = bus.activate()
     with Authority(bus) as polkit, Connection(bus) as root:
         for step in STEPS * 3:                      # what is made once, and as many ended setups as are kept
             vanish(bus, step, polkit)
         settle(bus, root)
         before, open_before = resident(pid), descriptors(pid)
-        for i in range(CALLERS):
+        for i in range(callers):
             vanish(bus, STEPS[i % len(STEPS)], polkit)
             if i % 200 == 199:
                 settle(bus, root)
         settle(bus, root)
         until(lambda: descriptors(pid) == open_before, f'the descriptors to be {open_before}, they are {descriptors(pid)}', 30)
         grown = resident(pid) - before
-        assert grown < 16 << 20, f'{grown >> 10} KiB more after {CALLERS} callers'
+        assert grown < 16 << 20, f'{grown >> 10} KiB more after {callers} callers'
         assert len(root.objects()) <= 3 + 128       # the root, two folders, the ended setups that are kept
         with Peer(bus, NOBODY) as peer:             # no grant was left to anybody, and everything works
             assert not peer.accounts()
@@ -194,7 +194,7 @@ def test_callers_vanish_at_each_step(bus):
             setup.wait_need('password')
             assert setup.path not in peer.objects()
             setup.cancel()
-        assert polkit.verdict is None and len(polkit.questions) >= CALLERS // len(STEPS) * 2
+        assert polkit.verdict is None and len(polkit.questions) >= callers // len(STEPS) * 2
     assert bus.service_pid() == pid
 
 
