@@ -5,7 +5,8 @@ needs from the details of the need alone, and follows it all over a restart of t
 
 It knows dbus/*.xml and nothing else: no provider, no port, no meaning of a cause. What it would show is printed as JSON, one screen a line:
 {"rows": [...], "dialog": {...} or null, "toasts": [...]}. What a user would do comes as JSON on standard input: {"do": "add", "address": ...},
-"answer" (fields of the dialog), "button" (one of its buttons), "account" (address, method), "quit"."""
+"answer" (fields of the dialog), "button" (one of its buttons), "account" (address, method), "everybody" (whoever may: all users' accounts),
+"quit"."""
 import json
 import sys
 
@@ -92,7 +93,7 @@ class Panel:
         for _, account in sorted(self.proxies(ACCOUNT).items(), key=lambda item: value(item[1], 'Address', '')):
             told = self.describe(value(account, 'Cause', ''))
             run = value(account, 'Run', {})
-            yield {'address': value(account, 'Address'), 'state': value(account, 'State'), 'title': told and told['title'],
+            yield {'address': value(account, 'Address'), 'owner': value(account, 'Owner'), 'state': value(account, 'State'), 'title': told and told['title'],
                    'remedies': told['remedies'] if told else [], 'fetched': value(account, 'MessagesFetched'),
                    'busy': bool(run), 'sends': value(account, 'CanSend'), 'where': value(account, 'Location')}
 
@@ -217,6 +218,10 @@ class Panel:
     def account(self, address, method):
         path = next(p for p, a in self.proxies(ACCOUNT).items() if value(a, 'Address') == address)
         self.call(path, ACCOUNT, method, *(('a{sv}', {}) if method == 'FetchNow' else ('',)))
+
+    def everybody(self):
+        """What becomes visible is announced before the reply: nothing has to be listed again."""
+        self.call(ROOT, MANAGER, 'RequestAdminView', '')
 
     def on_input(self, channel, _condition):
         line = sys.stdin.readline()

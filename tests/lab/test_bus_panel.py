@@ -68,9 +68,12 @@ class Screen:
         return next(r for r in self.wait(there)['rows'] if r['address'] == address)
 
 
+RULES = 'polkit.addRule(function(a, s) { if (s.user == "daemon") return polkit.Result.YES; });'
+
+
 @pytest.fixture(scope='module')
 def bus(lab, build):
-    with Bus(build, lab=lab) as started:
+    with Bus(build, lab=lab, polkit=True, rules=RULES) as started:
         yield started
 
 
@@ -161,6 +164,27 @@ def test_refusals_are_shown(bus):
     with Screen(bus) as panel:
         panel.do('add', address='no address')
         panel.wait(lambda s: any('mail address' in t for t in panel.toasts))
+
+
+def test_an_administrators_panel(bus):
+    """Everybody's accounts come into the list once polkit has said yes, and are followed like one's own; a no is shown."""
+    with Peer(bus, NOBODY) as owner, Screen(bus, 1) as panel, Screen(bus, 2) as other:
+        setup = owner.start_setup('eve@example.test', receive_only=True)
+        setup.wait_need('password')
+        setup.set_password('evepw')
+        assert setup.wait_state('ready', 'failed') == 'ready'
+        account = setup.commit()
+        assert panel.wait(lambda s: s['there'])['rows'] == []
+        for one in (panel, other):
+            one.do('everybody')
+        row = panel.row('eve@example.test', owner=NOBODY)
+        assert row['state'] == 'active'
+        account.call('Pause')
+        panel.row('eve@example.test', state='paused')
+        panel.do('account', address='eve@example.test', method='Remove')
+        panel.wait(lambda s: s['rows'] == [])
+        other.wait(lambda s: any('allow' in t or 'authenticate' in t for t in other.toasts))
+        assert other.screen['rows'] == []
 
 
 def test_others_are_not_in_the_list(bus):
