@@ -120,6 +120,8 @@
 #define KEY_INTERCEPTED "intercepted-by" /* who stands between with a certificate of his own */
 #define KEY_SUGGESTED_HOST "suggested-host" /* another name of the same server, that the certificate is for */
 #define KEY_KEY "key"             /* the certificate's: "RSA 2048" */
+#define KEY_APPROVED_UNTIL "approved-until" /* t: microseconds since 1970, of an exception that was approved */
+#define KEY_CHANGED "changed"     /* t: when the server's key became another one; since 1970 */
 #define KEY_EXCHANGE "key-exchange" /* the group of the key exchange: "X25519", "DH 1024" */
 #define KEY_ACCOUNT "account"
 #define KEY_LOCATION "location"

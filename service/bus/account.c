@@ -38,27 +38,27 @@ DEFINE_GETTER(get_delivery, Account, "s", RECORD->delivery ?: RECORD->location ?
 DEFINE_GETTER(get_location, Account, "s", RECORD->location ?: "");
 DEFINE_GETTER(get_messages_fetched, Account, "t", RECORD->messages_fetched);
 
-static int append_endpoint(sd_bus_message *m, const Endpoint *endpoint)
+static int append_server(sd_bus_message *m, const Account *account, Side side)
 {
         _cleanup_(dict_freep) Dict *dict = dict_new();
         int r;
 
         if (!dict)
                 return -ENOMEM;
-        r = endpoint->host ? endpoint_to_dict(endpoint, dict) : 0;
+        r = account_server_dict(account, side, dict);
         return r < 0 ? r : variant_append(m, dict);
 }
 
 static int get_incoming(sd_bus *sd, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-        return append_endpoint(reply, &account_record(userdata)->incoming);
+        return append_server(reply, userdata, SIDE_INCOMING);
 }
 
 static int get_outgoing(sd_bus *sd, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-        return append_endpoint(reply, &account_record(userdata)->outgoing);
+        return append_server(reply, userdata, SIDE_OUTGOING);
 }
 
 static int get_warnings(sd_bus *sd, const char *path, const char *interface, const char *property,

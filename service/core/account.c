@@ -28,6 +28,8 @@ Account *account_free(Account *account)
         run_record_deinit(&account->run_record);
         dict_clear(&account->run);
         list_free(account->warnings);
+        for (size_t i = 0; i < 2; i++)
+                certificate_record_deinit(&account->certificates[i]);
         free(account);
         return NULL;
 }
@@ -195,7 +197,8 @@ void account_set_warnings(Account *account, const char *causes)
         _cleanup_list_ char **list = NULL;
         _cleanup_free_ char *before = NULL, *now = NULL;
 
-        if (causes_split(&list, causes) < 0 || list_join(&before, account->warnings, " ") < 0 ||
+        if (causes_split(&list, causes) < 0 || account_certificate_warnings(account, &list) < 0 ||
+            list_join(&before, account->warnings, " ") < 0 ||
             list_join(&now, list, " ") < 0)
                 return;
         if (text_equal(before, now))

@@ -27,6 +27,8 @@ uint64_t account_next_run_usec(const Account *account);
 const Dict *account_run(const Account *account);
 /* Codes of causes that do not stop it (EXPIRE 0, a certificate that ends soon). Borrowed, may be NULL. */
 char *const *account_warnings(const Account *account);
+/* The contract's Incoming and Outgoing: the endpoint, and what is known of its certificate. Returns 0, -ENOMEM. */
+int account_server_dict(const Account *account, Side side, Dict *to);
 
 /* Makes it due now, @with_skipped also for messages that could not be read three times. 0 and the id of the run that will do it (a running one is joined); ACCOUNT_INVALID_STATE when paused or stopped
  * by a cause that a fetch cannot mend. */

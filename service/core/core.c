@@ -319,7 +319,11 @@ static int core_load_account(void *userdata, const AccountRecord *record)
 
         r = account_new(&account, core, record);
         if (r == 0)
+                r = account_load_certificates(account);
+        if (r == 0) {
+                account_set_warnings(account, NULL);
                 r = core_add_account(core, account);
+        }
         if (r == 0)
                 account_load_owner(TAKE(account));
         return r;

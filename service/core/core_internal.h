@@ -122,6 +122,8 @@ struct Account {
         Core *core;
         Trouble past;  /* the last one */
         bool relapsed; /* what stands now is that one again: told already */
+        CertificateRecord certificates[2]; /* by Side */
+        unsigned forecast[2];              /* the last one told, in days; 0 none */
         AccountRecord record;
         AccountState state;
         char **warnings;
@@ -170,6 +172,25 @@ bool account_set_cause(Account *account, const char *cause);
 /* Causes that do not stop it, separated by blanks; NULL none. */
 void account_set_warnings(Account *account, const char *causes);
 AccountState account_state_of_cause(const char *cause);
+/* --- the servers' certificates (certificate_care.c) --- */
+
+/* How long an approved exception holds. */
+#define APPROVAL_USEC (365 * USEC_PER_DAY)
+
+/* What a handshake that was accepted has shown. */
+typedef struct CertificateSeen {
+        const char *spki;
+        uint64_t not_after_usec;
+        bool approved; /* it does not verify */
+} CertificateSeen;
+
+/* Those that are stored. On the loop. */
+int account_load_certificates(Account *account);
+/* Stores it when it is news, and tells the forecast. Suspends. Returns 0, negative errno. */
+int account_note_certificate(Account *account, Side side, const CertificateSeen *seen);
+/* Appends the codes. */
+int account_certificate_warnings(const Account *account, char ***to);
+
 /* Waits for the maildrop. Suspends. Returns 0; -ENOENT: the account is being removed, and freed soon; -ECANCELED, -ETIME. */
 int account_take_maildrop(Account *account);
 void account_give_maildrop(Account *account);

@@ -274,6 +274,17 @@ static int fetch_open(Fetch *f, const Secret *secret)
         }
 }
 
+static int fetch_note_certificate(Fetch *f)
+{
+        const Certificate *c = f->session.certificate;
+        CertificateSeen seen;
+
+        if (!c || !f->session.tls_on)
+                return 0;
+        seen = (CertificateSeen){ c->spki_sha256, c->not_after_usec, c->approved };
+        return account_note_certificate(f->account, SIDE_INCOMING, &seen);
+}
+
 static int fetch_sign_in(Fetch *f)
 {
         Account *a = f->account;
@@ -293,6 +304,9 @@ static int fetch_sign_in(Fetch *f)
                 return r;
         if (f->session.logged_in)
                 a->last_login_usec = clock_now();
+        r = fetch_note_certificate(f);
+        if (r < 0)
+                return r;
         a->record.poll_minimum_usec = MAX(a->record.poll_minimum_usec,
                                           session_login_delay(&f->session));
         return 0;

@@ -70,3 +70,21 @@ void message_record_deinit(MessageRecord *record)
         free(record->reason);
         *record = (MessageRecord){};
 }
+
+void certificate_record_deinit(CertificateRecord *record)
+{
+        free(record->host);
+        *record = (CertificateRecord){};
+}
+
+int certificate_record_copy(CertificateRecord *to, const CertificateRecord *from)
+{
+        CertificateRecord copy = *from;
+
+        copy.host = NULL;
+        if (text_set(&copy.host, from->host) < 0)
+                return -ENOMEM;
+        certificate_record_deinit(to);
+        *to = copy;
+        return 0;
+}

@@ -44,6 +44,18 @@ void account_record_deinit(AccountRecord *record);
 /* A deep copy; frees what @to held. Returns 0, -ENOMEM. */
 int account_record_copy(AccountRecord *to, const AccountRecord *from);
 
+/* What a server showed last, and the exception that was made for it. */
+typedef struct CertificateRecord {
+        char *host; /* NULL: nothing was seen yet */
+        char spki[65];
+        uint64_t not_after_usec;
+        uint64_t changed_usec;        /* when the key became another one; 0 never */
+        uint64_t approved_until_usec; /* it does not verify, and was approved until then; 0: not needed */
+} CertificateRecord;
+
+void certificate_record_deinit(CertificateRecord *record);
+int certificate_record_copy(CertificateRecord *to, const CertificateRecord *from);
+
 typedef struct RunRecord {
         uint64_t id;
         uint64_t started_usec, ended_usec; /* since 1970; ended 0 while it runs */

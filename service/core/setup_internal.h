@@ -188,6 +188,8 @@ int ask_server_approval(SetupSide *s, StepId step, const char *cause);
 
 bool setup_step_wanted(const Setup *setup, StepId step);
 int side_start(SetupSide *s);
+/* What the servers of its account have shown is stored with that. Suspends. Returns 0, negative errno. */
+int setup_note_certificates(Setup *setup);
 /* The whole way to ready or failed; @arg is the setup. */
 int setup_work(void *arg);
 

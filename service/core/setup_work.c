@@ -589,6 +589,27 @@ static int password_accepted(Setup *setup)
         return account ? account_resume(account) : -ENOENT;
 }
 
+/* What the servers have shown is news for the account that it is about. */
+int setup_note_certificates(Setup *setup)
+{
+        Account *account = core_account(setup->core, setup->account_id);
+        int r = 0;
+
+        for (size_t i = 0; i < 2 && account && r == 0; i++) {
+                StepId step = session_step((Side) i, STEP_INCOMING_TLS);
+                const Dict *evidence = &setup->findings[step].evidence;
+                CertificateSeen seen = { dict_text(evidence, KEY_SPKI),
+                                         dict_number(evidence, KEY_NOT_AFTER, 0),
+                                         dict_bool(evidence, KEY_APPROVED, false) };
+
+                if (!setup->sides[i].wanted || !setup_step_passed(setup, step))
+                        continue;
+                r = account_note_certificate(account, (Side) i, &seen);
+                account = core_account(setup->core, setup->account_id); /* it may have gone meanwhile */
+        }
+        return r == -ENOENT ? 0 : r;
+}
+
 static int work_steps(Setup *setup)
 {
         _cleanup_(work_end) _unused_ Setup *cleanup = setup;
@@ -605,6 +626,8 @@ static int work_steps(Setup *setup)
         if (r < 0 || !setup_step_stands(setup, STEP_DISCOVERY))
                 return r;
         r = sides_join(setup);
+        if (r == 0 && setup->kind != SETUP_ADD)
+                r = setup_note_certificates(setup);
         if (r == 0 && setup_replaces(setup) && all_stand(setup))
                 r = password_accepted(setup);
         return r;

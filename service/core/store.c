@@ -108,6 +108,23 @@ static const char *const migrations[] = {
         " account INTEGER PRIMARY KEY REFERENCES account (number) ON DELETE CASCADE,"
         " sealed BLOB NOT NULL"
         ") STRICT;",
+        /* What servers showed last. An exception that was approved before there was an end to it lasts another year. */
+        "CREATE TABLE certificate ("
+        " account INTEGER NOT NULL REFERENCES account (number) ON DELETE CASCADE,"
+        " side TEXT NOT NULL CHECK (side IN ('incoming', 'outgoing')),"
+        " host TEXT NOT NULL,"
+        " spki TEXT NOT NULL,"
+        " not_after_usec INTEGER NOT NULL,"
+        " changed_usec INTEGER NOT NULL,"
+        " approved_until_usec INTEGER NOT NULL,"
+        " PRIMARY KEY (account, side)"
+        ") STRICT, WITHOUT ROWID;"
+        "INSERT INTO certificate SELECT number, 'incoming', incoming_host, incoming_spki, 0, 0,"
+        " (CAST(strftime('%s', 'now') AS INTEGER) + 31536000) * 1000000"
+        " FROM account WHERE incoming_spki IS NOT NULL;"
+        "INSERT INTO certificate SELECT number, 'outgoing', outgoing_host, outgoing_spki, 0, 0,"
+        " (CAST(strftime('%s', 'now') AS INTEGER) + 31536000) * 1000000"
+        " FROM account WHERE outgoing_spki IS NOT NULL AND outgoing_host IS NOT NULL;",
 };
 
 _Static_assert(ELEMENTS(migrations) == STORE_VERSION, "a migration more, a version more");

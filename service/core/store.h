@@ -43,6 +43,13 @@ int store_secret(Store *store, const char *id, const char *side, Buffer *to);
 /* The sealed grant, the same way. */
 int store_grant(Store *store, const char *id, Buffer *to);
 
+/* --- certificates (store_certificate.c) --- */
+
+/* On the loop. -ENOENT: none was seen yet. @ret is freed and filled. */
+int store_certificate(Store *store, const char *id, Side side, CertificateRecord *ret);
+/* -ENOENT: no such account. */
+int store_certificate_put(Store *store, const char *id, Side side, const CertificateRecord *record);
+
 /* --- messages (store_message.c) --- */
 
 /* All of one account in the order of their rows, on the loop. The record is borrowed by @each, as above. */

@@ -43,6 +43,9 @@ static int record_fill(Setup *setup)
                 r = endpoint_copy(&record->incoming, &setup->sides[SIDE_INCOMING].endpoint);
         if (r == 0 && setup->sides[SIDE_OUTGOING].wanted)
                 r = endpoint_copy(&record->outgoing, &setup->sides[SIDE_OUTGOING].endpoint);
+        /* What was approved holds for a year, not for ever. */
+        record->incoming.approved_until_usec = record->outgoing.approved_until_usec =
+                record->created_usec + APPROVAL_USEC;
         free(record->location);
         record->location = NULL;
         if (r == 0)
@@ -163,6 +166,8 @@ static int handover(Setup *setup, Finding *finding)
                 r = handover_maildir(setup, finding);
         if (r == 0)
                 r = handover_account(setup, finding);
+        if (r == 0)
+                r = setup_note_certificates(setup);
         if (r < 0 && finding->status != STEP_FAILED) {
                 finding->status = STEP_FAILED;
                 finding->cause = judge_delivery_fault(r);

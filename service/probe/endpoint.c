@@ -17,6 +17,7 @@ int endpoint_copy(Endpoint *to, const Endpoint *from)
                 .protocol = from->protocol,
                 .port = from->port,
                 .security = from->security,
+                .approved_until_usec = from->approved_until_usec,
         };
 
         if (text_set(&copy.host, from->host) < 0 || text_set(&copy.user, from->user) < 0 ||

@@ -244,10 +244,17 @@ static int login_once(Session *session, const Login *login, Outcome *no)
 
 /* --- encryption --------------------------------------------------------------------------------------------- */
 
+static bool approval_stands(const Endpoint *endpoint)
+{
+        return endpoint->approved_until_usec == 0 || clock_real() < endpoint->approved_until_usec;
+}
+
 static int session_start_tls(Session *session, Outcome *no)
 {
         TlsRequest request = { .host = session->endpoint->host,
-                               .approved_spki = session->endpoint->approved_spki,
+                               .approved_spki = approval_stands(session->endpoint)
+                                                        ? session->endpoint->approved_spki
+                                                        : NULL,
                                .relax = session->relax };
         int r;
 

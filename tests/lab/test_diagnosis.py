@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import ssl
 import struct
 import subprocess
@@ -521,3 +522,60 @@ def test_doctor_watches(lab, clinic):
         watching.kill()
         watching.wait()
         watching.stdout.close()
+
+
+# -- certificates after handover
+
+def dated(lab, stem, days, key=None):
+    lab.pki.make(stem, 'odd.example.test', lab_ca(lab), names=['odd.example.test'], start=-10, end=days, key=key)
+    return f'tls {stem}\n' + open(os.path.join(os.path.dirname(__file__), 'dialogues', 'pop-ok.dlg')).read().partition('tls good\n')[2]
+
+
+def test_certificate_care(lab, build):
+    """A forecast, and a key that changed: told in the account, in the log once, and over a restart."""
+    with Bus(build, lab=lab, config={**HTTP, 'fetch': {'interval': '30d'}}) as bus, Connection(bus) as client:
+        account, port = onboard(client, lab)
+        first = account['Incoming']
+        assert account['Warnings'] == [] and first['days-left'] > 300 and 'changed' not in first
+        lab.scripted.play_text(port, dated(lab, 'twelve', 12))
+        for _ in range(2):
+            assert account.fetch()['cause'] == ''
+        assert set(account['Warnings']) == {'tls.cert-expiring', 'tls.cert-key-changed'}
+        seen = account['Incoming']
+        assert seen['days-left'] in (11, 12) and seen['spki-sha256'] != first['spki-sha256'] and seen['changed'] > 0
+        assert account['State'] == 'active'
+        lab.scripted.play_text(port, dated(lab, 'two', 2))
+        account.fetch()
+        told = [re.sub(r' WAYPOST.*', '', line) for line in bus.log().splitlines() if 'odd.example.test ends in' in line]
+        assert len(told) == 2 and told[0].startswith('<4>') and re.search(r'in 1[12] days', told[0]) and 'in 1 days' in told[1], told
+        bus.stop_service()
+    with Bus(build, lab=lab, config=HTTP, state=bus.state) as bus, Connection(bus) as client:
+        account, = client.accounts()
+        assert {'tls.cert-expiring', 'tls.cert-key-changed'} <= set(account['Warnings']) and account['Incoming']['days-left'] == 1
+
+
+def test_exception_has_an_end(lab, build):
+    """What was approved holds for one key, one host, and a year."""
+    port = lab.scripted.play(0, 'pop-cert-self-signed')
+    with Bus(build, lab=lab, config={**HTTP, 'fetch': {'interval': '30d'}}) as bus, Connection(bus) as client:
+        lab.scripted.play_text(port, 'tls self-signed-odd\n' + dated(lab, 'unused', 12).partition('\n')[2])
+        lab.pki.make('self-signed-odd', 'odd.example.test', names=['odd.example.test'])
+        setup = client.start_setup('alice@example.test', receive_only=True, incoming=endpoint('odd.example.test', port))
+        need = setup.wait_need('certificate-approval')
+        setup.approve(need['token'])
+        setup.wait_need('password')
+        setup.set_password('alicepw')
+        assert setup.wait_state('ready', 'failed') == 'ready', setup.steps
+        account = setup.commit()
+        client.wait(lambda: account.history(1) and not account['Run'])
+        until = account['Incoming']['approved-until'] / 1e6
+        assert 364 * 86400 < until - time.time() < 366 * 86400 and account['State'] == 'active'
+        bus.stop_service()
+        database = sqlite3.connect(os.path.join(bus.state, 'waypost.db'))
+        with database:
+            database.execute('UPDATE certificate SET approved_until_usec = ?', (int((time.time() - 60) * 1e6),))
+        database.close()
+        with Connection(bus) as again:
+            account, = again.accounts()
+            assert account.fetch()['cause'] == 'tls.cert-self-signed'
+            assert account['State'] == 'needs-approval'
