@@ -47,26 +47,6 @@ def bare(lab, build):
         yield started
 
 
-def answer(caller, path, *call):
-    """('reply', values), or the error with the path taken out of its words."""
-    try:
-        return 'reply', caller.call(path, *call)
-    except BusError as error:
-        return error.name, error.message.replace(path, 'PATH')
-
-
-def make_account(caller, user='alice', **opts):
-    """An account without a verification mail, whose user is paused: nothing changes by itself."""
-    setup = caller.start_setup(f'{user}@example.test', receive_only=True, **opts)
-    setup.wait_need('password')
-    setup.set_password(f'{user}pw')
-    assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
-    account = setup.commit()
-    setup.wait_state('succeeded')
-    caller.wait(lambda: account['LastSuccess'] and not account['Run'])
-    return account
-
-
 def make_setup(caller):
     """A setup that waits for its password, and will for ever."""
     setup = caller.start_setup('eve@example.test', dry_run=True, detached=True)
@@ -117,7 +97,7 @@ def test_matrix(bus, bare, kind):
     rows = 0
     for here, viewer_uid in ((bus, DAEMON), (bare, None)):
         with Peer(here, NOBODY) as owner, Peer(here, NOBODY) as same, Connection(here) as root, Peer(here, BIN) as other:
-            thing = make_setup(owner) if kind == 'Setup' else make_account(owner)
+            thing = make_setup(owner) if kind == 'Setup' else owner.make_account('alice', receive_only=True)
             viewer = Peer(here, viewer_uid) if viewer_uid is not None else None
             never = thing.path[:thing.path.rindex('/') + 1] + '0' * 32
             if viewer:
@@ -125,8 +105,8 @@ def test_matrix(bus, bare, kind):
             calls = members(owner, thing.path, name)
             assert len(calls) > 25
             for call in calls:
-                told = answer(other, thing.path, *call)
-                assert told == answer(other, never, *call), call
+                told = other.answer(thing.path, *call)
+                assert told == other.answer(never, *call), call
                 assert not allowed(told) or call[0] in NOT_OURS, (call, told)
                 rows += 1
             before = owner.get_all(thing.path, name)
@@ -134,7 +114,7 @@ def test_matrix(bus, bare, kind):
             for call in calls:
                 if call[1] in ('Wait', 'Check', 'SetPassword', 'SetPasswordFd', 'Retry', 'FetchNow') or (name.rpartition('.')[2], call[1]) in ENDS:
                     continue                                    # done once is done: see below
-                results = {who: answer(caller, thing.path, *call)[0] for who, caller in
+                results = {who: caller.answer(thing.path, *call)[0] for who, caller in
                            (('owner', owner), ('same', same), ('root', root), ('viewer', viewer)) if caller}
                 assert len(set(results.values())) == 1, (call, results)
                 if call[1] not in ('NoSuch', 'GetManagedObjects') and call[1] != 'Set':
@@ -143,7 +123,7 @@ def test_matrix(bus, bare, kind):
             for caller in (c for c in (same, root, viewer) if c):
                 for call in calls:
                     if call[1] in ('Check', 'SetPassword'):
-                        told = answer(caller, thing.path, *call)
+                        told = caller.answer(thing.path, *call)
                         assert allowed(told), (call, told)
                         if kind == 'Account' and told[0] == 'reply':
                             caller.call(told[1], SETUP, 'Cancel')
@@ -153,7 +133,7 @@ def test_matrix(bus, bare, kind):
                 assert thing.state == 'cancelled'
             else:
                 (viewer or root).call(thing.path, ACCOUNT, 'Remove')
-                assert answer(owner, thing.path, ACCOUNT, 'Pause')[0] == UNKNOWN
+                assert owner.answer(thing.path, ACCOUNT, 'Pause')[0] == UNKNOWN
             if viewer:
                 viewer.close()
     assert rows > 150
@@ -166,7 +146,7 @@ def test_manager_matrix(bus):
         for call in members(root, ROOT, MANAGER):
             if call[1] in ('StartSetup', 'Probe', 'RequestAdminView', 'GetManagedObjects'):
                 continue
-            results = {answer(caller, ROOT, *call)[0] for caller in (root, owner, other, high)}
+            results = {caller.answer(ROOT, *call)[0] for caller in (root, owner, other, high)}
             assert len(results) == 1, call
             assert allowed((next(iter(results)),)) or call[1] in ('NoSuch', 'Set'), (call, results)
         listed = [set(p for p in c.objects() if p != ROOT) for c in (root, owner, other, high)]
@@ -201,7 +181,7 @@ def test_vanished_caller(bus):
 def test_any_number(bus, uid):
     """Users of the system and those above 2^31 have accounts like anybody; mail is delivered and is theirs."""
     with Peer(bus, uid) as peer, Connection(bus) as root, Peer(bus, NOBODY) as other:
-        account = make_account(peer, 'frank')
+        account = peer.make_account('frank', receive_only=True)
         assert account['Owner'] == uid and account.state == 'active'
         assert f'/{uid}/' in account['Location']
         assert root.get(account.path, ACCOUNT, 'Owner') == uid
@@ -225,7 +205,7 @@ def test_number_of_somebody_else(bare):
     """The uid has another login name than when the account was made: nobody's account, blocked, and the newcomer is not told of it."""
     with Connection(bare) as root:
         with Peer(bare, NOBODY) as before:
-            account = make_account(before, 'frank')
+            account = before.make_account('frank', receive_only=True)
             path = account.path
         name = set_owner_name(bare, account, 'somebody')
         assert name == 'nobody'
@@ -233,18 +213,18 @@ def test_number_of_somebody_else(bare):
         root.objects()
         with Peer(bare, NOBODY) as newcomer:
             assert path not in newcomer.objects()
-            assert answer(newcomer, path, PROPERTIES, 'GetAll', 's', ACCOUNT)[0] == UNKNOWN
-            assert answer(newcomer, path, ACCOUNT, 'Remove')[0] == UNKNOWN
-            assert answer(newcomer, ROOT, MANAGER, 'FindAccount', 's', 'frank@example.test')[0] == ERROR + 'NotFound'
+            assert newcomer.answer(path, PROPERTIES, 'GetAll', 's', ACCOUNT)[0] == UNKNOWN
+            assert newcomer.answer(path, ACCOUNT, 'Remove')[0] == UNKNOWN
+            assert newcomer.answer(ROOT, MANAGER, 'FindAccount', 's', 'frank@example.test')[0] == ERROR + 'NotFound'
             assert (account.state, account['Cause'], account['NextRun']) == ('blocked', 'local.owner-changed', 0)
             for method, signature, *args in (('FetchNow', 'a{sv}', {}), ('Resume', ''), ('Check', '')):
-                assert answer(root, path, ACCOUNT, method, signature, *args)[0] == ERROR + 'InvalidState', method
+                assert root.answer(path, ACCOUNT, method, signature, *args)[0] == ERROR + 'InvalidState', method
             assert account.state == 'blocked'
             # He may have accounts of his own; the very same one is in the way, and he is not told where.
-            own = make_account(newcomer, 'eve')
+            own = newcomer.make_account('eve', receive_only=True)
             own.remove()
             with pytest.raises(BusError) as told:
-                make_account(newcomer, 'frank')
+                newcomer.make_account('frank', receive_only=True)
             assert told.value.name == ERROR + 'AccountExists' and ROOT not in told.value.message
             assert 'administrator' in root.manager('DescribeCause', 'sa{sv}', 'local.owner-changed', {})['who']
         set_owner_name(bare, account, name)
@@ -267,7 +247,7 @@ def test_match_all_hears_nothing(bus):
     try:
         assert ears.stdout.readline().strip() == 'listening'
         with Peer(bus, NOBODY) as owner:
-            account = make_account(owner, 'frank')
+            account = owner.make_account('frank', receive_only=True)
             account.fetch_now()
             owner.wait(lambda: not account['Run'])
             account.call('Pause')
@@ -292,7 +272,7 @@ def test_timing_does_not_tell(bus):
         took = {setup.path: [], never: []}
         for path in list(took) * 300:
             begun = time.perf_counter()
-            assert answer(other, path, PROPERTIES, 'GetAll', 's', SETUP)[0] == UNKNOWN
+            assert other.answer(path, PROPERTIES, 'GetAll', 's', SETUP)[0] == UNKNOWN
             took[path].append(time.perf_counter() - begun)
         foreign, unknown = (statistics.median(took[p]) for p in (setup.path, never))
         assert abs(foreign - unknown) < max(0.3 * unknown, 0.0003), (foreign, unknown)
@@ -315,9 +295,9 @@ def test_setups_are_counted_over_connections(bus):
     with Peer(bus, NOBODY) as one, Peer(bus, NOBODY) as two, Peer(bus, BIN) as other:
         made = [make_setup(p) for p in (one, two, one, two)]
         for caller in (one, two):
-            told = answer(caller, ROOT, MANAGER, 'StartSetup', 'sa{sv}', 'eve@example.test', {})
+            told = caller.answer(ROOT, MANAGER, 'StartSetup', 'sa{sv}', 'eve@example.test', {})
             assert told[0] == ERROR + 'QuotaExceeded' and '4' in told[1]
-            assert answer(caller, ROOT, MANAGER, 'Probe', 'sqa{sv}', 'pop.example.test', 995, {})[0] == ERROR + 'QuotaExceeded'
+            assert caller.answer(ROOT, MANAGER, 'Probe', 'sqa{sv}', 'pop.example.test', 995, {})[0] == ERROR + 'QuotaExceeded'
         theirs = make_setup(other)
         made.pop().cancel()
         made.append(make_setup(one))
@@ -329,10 +309,10 @@ def test_accounts_are_counted(lab, build):
     with Bus(build, lab=lab, config={'limits': {'accounts-per-uid': 1}}) as bus, Peer(bus, NOBODY) as one, Peer(bus, NOBODY) as two:
         early = two.start_setup('eve@example.test', receive_only=True)
         early.wait_need('password')
-        account = make_account(one)
+        account = one.make_account('alice', receive_only=True)
         early.set_password('evepw')
         assert early.wait_state('ready', 'failed') == 'ready'
-        told = answer(two, early.path, SETUP, 'Commit', 'a{sv}', {})
+        told = two.answer(early.path, SETUP, 'Commit', 'a{sv}', {})
         assert told[0] == ERROR + 'QuotaExceeded' and 'account' in told[1]
         dry = two.start_setup('frank@example.test', dry_run=True)       # looking costs nothing
         dry.cancel()
@@ -345,9 +325,9 @@ def test_calls_in_flight_are_counted(bus):
     with Peer(bus, NOBODY) as one, Peer(bus, NOBODY) as two, Peer(bus, BIN) as other:
         setup = make_setup(one)
         pending = [(p, p.begin(setup.path, SETUP, 'Wait', 'st', 'waiting', 2 ** 64 - 1)) for _ in range(32) for p in (one, two)]
-        until(lambda: answer(two, setup.path, SETUP, 'Wait', 'st', 'waiting', 1)[0] == ERROR + 'QuotaExceeded', 'the quota')
+        until(lambda: two.answer(setup.path, SETUP, 'Wait', 'st', 'waiting', 1)[0] == ERROR + 'QuotaExceeded', 'the quota')
         assert other.manager('ListCauses') and one.objects()
         two.close()                                                     # gives 32 places back
-        until(lambda: answer(one, setup.path, SETUP, 'Wait', 'st', 'waiting', 1)[0] == 'reply', 'places')
+        until(lambda: one.answer(setup.path, SETUP, 'Wait', 'st', 'waiting', 1)[0] == 'reply', 'places')
         setup.cancel()
         assert all(p.collect(n) == 'cancelled' for p, n in pending if p is one)

@@ -169,11 +169,7 @@ def test_refusals_are_shown(bus):
 def test_an_administrators_panel(bus):
     """Everybody's accounts come into the list once polkit has said yes, and are followed like one's own; a no is shown."""
     with Peer(bus, NOBODY) as owner, Screen(bus, 1) as panel, Screen(bus, 2) as other:
-        setup = owner.start_setup('eve@example.test', receive_only=True)
-        setup.wait_need('password')
-        setup.set_password('evepw')
-        assert setup.wait_state('ready', 'failed') == 'ready'
-        account = setup.commit()
+        account = owner.make_account('eve', receive_only=True)
         assert panel.wait(lambda s: s['there'])['rows'] == []
         for one in (panel, other):
             one.do('everybody')

@@ -102,11 +102,7 @@ def test_what_a_viewer_begins_is_his_own(bus):
 
 def test_find_account(bus):
     with Connection(bus) as root, Peer(bus, DAEMON) as viewer:
-        setup = root.start_setup('alice@example.test', receive_only=True)
-        setup.wait_need('password')
-        setup.set_password('alicepw')
-        assert setup.wait_state('ready', 'failed') == 'ready'
-        account = setup.commit()
+        account = root.make_account('alice', receive_only=True)
         assert refused(viewer.manager, 'FindAccount', 's', 'alice@example.test') == NAME + '.Error.NotFound'
         request(viewer)
         assert viewer.manager('FindAccount', 's', 'alice@example.test') == account.path

@@ -68,13 +68,7 @@ def test_c_client(lab, bus):
                            env=CLEAN_ENV)
     assert built.returncode == 0, built.stderr
     with Connection(bus) as root:
-        setup = root.start_setup('frank@example.test', receive_only=True)
-        setup.wait_need('password')
-        setup.set_password('frankpw')
-        assert setup.wait_state('ready', 'failed') == 'ready'
-        account = setup.commit()
-        setup.wait_state('succeeded')
-        root.wait(lambda: account['LastSuccess'] and not account['Run'])
+        root.make_account('frank', receive_only=True)
         mailbox.fill(lab.maildir('frank@example.test'), [(f'c{i}', mailbox.header(i)) for i in range(4)])
         done = run(bus, [program, 'frank@example.test'])
         assert (done.returncode, done.stdout) == (0, '4 new messages\n'), done

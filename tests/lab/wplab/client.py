@@ -105,6 +105,25 @@ class Caller:
         keys = {k.replace('_', '-'): v for k, v in opts.items()}
         return Setup(self, self.manager('StartSetup', 'sa{sv}', address, options(keys)))
 
+    def answer(self, path, *call):
+        """What a call comes to: ('reply', values), or the error's name and words, the latter with PATH for the path."""
+        try:
+            return 'reply', self.call(path, *call)
+        except BusError as error:
+            return error.name, error.message.replace(path, 'PATH')
+
+    def make_account(self, user, seconds=60, **opts):
+        """An account of the lab's user @user (the password is `USERpw`), set up, fetched once and at rest. @opts are StartSetup's."""
+        setup = self.start_setup(f'{user}@example.test', **opts)
+        setup.wait_need('password', seconds)
+        setup.set_password(f'{user}pw')
+        if setup.wait_state('ready', 'failed', seconds=seconds) != 'ready':
+            raise BusError('local', f'no account: {setup.all()}')
+        account = setup.commit()
+        setup.wait_state('succeeded', seconds=seconds)
+        self.wait(lambda: account['LastSuccess'] and not account['Run'], seconds)
+        return account
+
     def accounts(self):
         return [Account(self, path) for path, ifaces in self.objects().items() if ACCOUNT in ifaces]
 
