@@ -275,6 +275,17 @@ def test_signals_go_to_those_who_may_see(bus, root, nobody):
     assert of_path(nobody.signals, setup.path) == []
 
 
+def test_every_change_is_told():
+    """A property that the contract says is announced is in the table of what is announced: else it would change in silence."""
+    with open(os.path.join(PROJECT, 'service', 'bus', 'publish.c')) as f:
+        table = re.search(r'\bchanges\[\] = \{(.*?)^\};', f.read(), re.S | re.M)[1]
+    told = set(re.findall(r'"(\w+)"', table))
+    for name in (SETUP, ACCOUNT):
+        silent = {n for (kind, n), what in members_of(written(name)).items()
+                  if kind == 'property' and what[2].get(EMITS) != 'const'} - told
+        assert not silent, name
+
+
 def test_what_signals_say(root):
     root.objects()
     setup = root.start_setup('a@nomail.test')
