@@ -44,7 +44,7 @@ static int run(Cli *cli, const Arguments *arguments)
         if (json_object_object_length(settings) == 0)
                 return usage_error(
                         cli, arguments->verb,
-                        "What shall be changed? Give --keep, --interval or --display-name.");
+                        "What shall be changed? Give --keep, --interval, --delivery or --display-name.");
         r = cli_open(cli);
         if (r == 0)
                 r = account_find(cli, arguments->operands[0], &account);

@@ -22,7 +22,8 @@ int settings_read(Cli *cli, const Arguments *arguments, json_object **ret)
 {
         _cleanup_json_ json_object *settings = json_object_new_object();
         const char *keep = argument_text(arguments, KEY_KEEP),
-                   *name = argument_text(arguments, KEY_DISPLAY_NAME);
+                   *name = argument_text(arguments, KEY_DISPLAY_NAME),
+                   *delivery = argument_text(arguments, KEY_DELIVERY);
         uint64_t interval = 0;
         int r;
 
@@ -33,6 +34,8 @@ int settings_read(Cli *cli, const Arguments *arguments, json_object **ret)
                 return r;
         if (keep)
                 value_set_text(settings, KEY_KEEP, keep);
+        if (delivery)
+                value_set_text(settings, KEY_DELIVERY, delivery);
         if (name)
                 value_set_text(settings, KEY_DISPLAY_NAME, name);
         if (interval)

@@ -8,6 +8,7 @@
         { "keep", 0, "server|none|Nd",                                        \
           "Leave fetched mail there (default), delete it, or after N days" }, \
                 { "interval", 0, "SECONDS", "How often to fetch" },           \
+                { "delivery", 0, "maildir|lmtp", "Where fetched mail goes" }, \
         {                                                                     \
                 "display-name", 0, "TEXT", "Your name in mail that you send"  \
         }

@@ -17,7 +17,7 @@ PORTS = {'pop3': {('tls', 995), ('starttls', 110)}, 'imap': {('tls', 993), ('sta
 TEXT = {'id', 'name', 'plan', 'alternative', 'checked', 'app-password-shape', 'sasl-unlisted', 'oauth-scopes', 'oauth-parameters'}
 PAGES = {'app-password-page', 'settings-page', 'oauth-issuer'}
 LISTS = {'domains', 'mx', 'aliases', 'methods'}
-KEYS = TEXT | PAGES | LISTS | set(WORDS) | set(PORTS) | {'poll-minutes', 'oauth-endpoints', 'oauth-registration'}
+KEYS = TEXT | PAGES | LISTS | set(WORDS) | set(PORTS) | {'poll-minutes', 'pop-window', 'oauth-endpoints', 'oauth-registration'}
 SHAPE = re.compile(r'[aAx9]+([ -][aAx9]+)*$')
 
 
@@ -48,6 +48,8 @@ def faults(p, seen):
             yield f'{name} is also {owner}'
     if not re.fullmatch(r'20\d\d-[01]\d(-[0-3]\d)?', p.get('checked', '')):
         yield f'checked: {p.get("checked")}'
+    if not isinstance(p.get('pop-window', False), bool):
+        yield 'pop-window'
     if 'poll-minutes' in p and not 1 <= p['poll-minutes'] <= 1440:
         yield 'poll-minutes'
     for protocol, access in (('pop3', 'pop'), ('imap', 'imap-access')):

@@ -184,6 +184,9 @@
 #define KEY_GONE "gone"               /* t: not listed any more */
 #define KEY_LEFT "left"               /* t: for the next run */
 #define KEY_NOTES "notes"             /* as: causes that did not stop the run */
+#define KEY_CHECK "check"             /* of Why */
+#define KEY_VERDICT "verdict"         /* passed, warned, failed */
+#define KEY_TEXT "text"
 #define KEY_RATE "rate"               /* t: octets a second */
 #define KEY_REMAINING "remaining"     /* t: seconds, estimated */
 #define KEY_STATE "state"             /* of Account.Run: running */

@@ -238,6 +238,26 @@ static int method_history(sd_bus_message *m, void *userdata, sd_bus_error *error
         return r < 0 ? error_fault(error, r, "the history") : sd_bus_send(NULL, reply, NULL);
 }
 
+static int append_check(void *userdata, const Dict *check)
+{
+        return variant_append(userdata, check);
+}
+
+static int method_why(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        if (r >= 0)
+                r = account_why(userdata, append_check, reply);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? error_fault(error, r, "the checks") : sd_bus_send(NULL, reply, NULL);
+}
+
 #define OPEN SD_BUS_VTABLE_UNPRIVILEGED
 #define SECRET (SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE)
 #define CONST SD_BUS_VTABLE_PROPERTY_CONST
@@ -279,6 +299,8 @@ const sd_bus_vtable account_vtable[] = {
                                 OPEN),
         SD_BUS_METHOD_WITH_ARGS("History", SD_BUS_ARGS("u", max), SD_BUS_RESULT("aa{sv}", runs),
                                 method_history, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("Why", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", checks), method_why,
+                                OPEN),
         SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_remove, OPEN),
         SD_BUS_METHOD_WITH_ARGS("Wait", SD_BUS_ARGS("s", known_state, "t", timeout_usec),
                                 SD_BUS_RESULT("s", state), wait_method, OPEN),

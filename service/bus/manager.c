@@ -23,7 +23,8 @@
 static const char *const features[] = { "pop3",           "smtp",
                                         "maildir",        "verification-mail",
                                         "explain",        "admin-view",
-                                        "start-settings", NULL };
+                                        "start-settings", "lmtp",
+                                        "why",            NULL };
 
 DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
 

@@ -45,5 +45,7 @@ int account_remove(Account *account, bool with_mail);
 /* The newest first, at most @max. On the loop, does not suspend. */
 int account_history(Account *account, unsigned max,
                     int (*each)(void *userdata, const RunRecord *run), void *userdata);
+/* Why no mail comes: the checks in their order, the answer last; keys check, verdict, cause, text. On the loop, does not suspend. */
+int account_why(Account *account, int (*each)(void *userdata, const Dict *check), void *userdata);
 /* A run as the contract's dictionary (RunFinished, History). */
 int run_to_dict(const RunRecord *run, Dict *to);

@@ -169,12 +169,9 @@ size_t core_count_accounts(Core *core, uid_t uid)
 
 const char *core_lane_name(Core *core, const char *host)
 {
-        const Provider *provider;
+        const Provider *provider = provider_by_host(core->providers, host);
 
-        for (size_t i = 0; (provider = provider_at(core->providers, i)); i++)
-                if (text_equal_nocase(provider->pop3.host, host))
-                        return provider->id;
-        return host;
+        return provider ? provider->id : host;
 }
 
 uint64_t core_quota(Core *core, uid_t uid)

@@ -12,7 +12,7 @@
 /* Between two of them there is a pause of one round trip, in which the run can end. */
 enum { READ_MESSAGES = 1000, READ_BYTES = 64 * 1024 * 1024 };
 /* So many deleted at once may have been a part of more. */
-enum { WINDOW_LEAST = 50 };
+enum { WINDOW_LEAST = 50, EMPTIED_LEAST = 3 };
 
 typedef struct Pop3Run {
         /* the server's list */
@@ -433,8 +433,16 @@ static bool run_was_renamed(const Fetch *f)
         return f->run.duplicates > 0 && 2 * f->run.duplicates > f->run.listed;
 }
 
+/* All that was known has gone at once, of a mailbox in which mail should stay, and nothing has come. */
+static bool run_was_emptied(const Fetch *f)
+{
+        return f->account->record.keep != KEEP_NOT && f->run.gone >= EMPTIED_LEAST &&
+               f->n_known_listed == 0 && f->run.fresh == 0;
+}
+
 static int run_note_findings(Fetch *f)
 {
+        const Provider *provider;
         Pop3Run *run = f->state;
         int r = 0;
 
@@ -443,6 +451,12 @@ static int run_note_findings(Fetch *f)
         if (r == 0)
                 r = fetch_note_absent(f);
         /* What was read is hidden, although nobody deleted it, and other mail has come in its place. */
+        provider = provider_by_host(f->core->providers, f->account->record.incoming.host);
+        if (r == 0 && provider && provider->pop_window && f->run.listed == 0 &&
+            f->account->record.messages_fetched == 0)
+                r = fetch_note(f, "fetch.pop-window-consumed");
+        if (r == 0 && run_was_emptied(f) && !(provider && provider->pop_window))
+                r = fetch_note(f, "fetch.other-client-deletes");
         f->windowed = f->run.delivered > 0 && f->n_known_listed == 0 && !run_was_renamed(f) &&
                       (f->run.gone > 0 || f->run.deleted >= WINDOW_LEAST);
         return r;

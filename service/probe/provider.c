@@ -231,6 +231,11 @@ static int read_poll(json_object *o, Provider *p)
         json_object *value;
         int64_t minutes;
 
+        if (json_object_object_get_ex(o, "pop-window", &value)) {
+                if (!json_object_is_type(value, json_type_boolean))
+                        return -EBADMSG;
+                p->pop_window = json_object_get_boolean(value);
+        }
         if (!json_object_object_get_ex(o, "poll-minutes", &value))
                 return 0;
         minutes = json_object_get_int64(value);

@@ -43,6 +43,7 @@ typedef struct Provider {
         /* For issuers without usable metadata; NULL: ask the issuer. */
         char *oauth_authorization, *oauth_token, *oauth_device;
         uint64_t poll_minimum_usec;
+        bool pop_window; /* POP3 hides what any program has fetched once, and shows the rest in parts */
         char *checked;      /* "2026-11" */
         bool administrator; /* from the administrator's files */
 } Provider;

@@ -87,10 +87,10 @@ static bool address_reaches(const struct ifaddrs *at)
 /* FNV-1a of the octets; sums of it do not depend on the order. */
 static uint64_t address_mark(const struct sockaddr *address)
 {
-        const uint8_t *octets = address->sa_family == AF_INET6
-                                        ? ((const struct sockaddr_in6 *) address)->sin6_addr.s6_addr
-                                        : (const uint8_t *) &((const struct sockaddr_in *) address)
-                                                  ->sin_addr;
+        const uint8_t *octets =
+                address->sa_family == AF_INET6
+                        ? ((const struct sockaddr_in6 *) address)->sin6_addr.s6_addr
+                        : (const uint8_t *) &((const struct sockaddr_in *) address)->sin_addr;
         uint64_t hash = UINT64_C(14695981039346656037);
 
         for (size_t i = 0; i < (address->sa_family == AF_INET6 ? 16U : 4U); i++)

@@ -278,3 +278,40 @@ def test_windows(make, keep):
     site.c.wait(lambda: (site.account['Run'] == {} and sum(site.found().values()) == 25) or not site.fetch(), 60)
     assert site.found() == counted(mails)
     assert site.fetch()['delivered'] == 0
+
+
+# -- why no mail comes
+
+def why(site):
+    checks = site.account.call('Why')
+    assert [c['check'] for c in checks] == ['state', 'network', 'login', 'interval', 'list', 'other-programs', 'names', 'skipped', 'lock',
+                                            'room', 'elsewhere', 'answer']
+    return {c['check']: (c['verdict'], c['cause']) for c in checks}, checks[-1]
+
+
+def test_why(make):
+    site = make(capa=('TOP', 'UIDL', 'USER'))
+    mails = [mail(n, subject=f'number {n}') for n in range(4)]
+    site.drop.fill([(f'u{n}', m) for n, m in enumerate(mails)])
+    site.fetch()
+    checks, answer = why(site)
+    assert (answer['verdict'], answer['cause']) == ('passed', 'fetch.no-new-mail') and checks['list'] == ('passed', '')
+    # Another program takes all of it.
+    site.drop.messages = []
+    run = site.fetch()
+    assert run['notes'] == ['fetch.other-client-deletes'] and site.account['Warnings'] == run['notes']
+    checks, answer = why(site)
+    assert checks['other-programs'] == ('failed', 'fetch.other-client-deletes') and answer['cause'] == 'fetch.other-client-deletes'
+    # One message breaks the connection.
+    site.drop.fill([('bad', mail(9))])
+    site.drop.messages[0].breaks = True
+    run = site.fetch()
+    checks, answer = why(site)
+    assert checks['state'] == ('failed', run['cause']) and checks['login'] == ('failed', run['cause']) and answer['cause'] == run['cause']
+    for _ in range(3):
+        site.fetch()
+    checks, answer = why(site)
+    assert checks['skipped'] == ('warned', 'fetch.message-unreadable') and checks['state'] == ('passed', '')
+    site.account.call('Pause')
+    checks, answer = why(site)
+    assert checks['state'] == ('failed', '') and (answer['verdict'], answer['cause']) == ('failed', '')

@@ -11,8 +11,7 @@ root = Path(sys.argv[1])
 CODE = re.compile(r'"((?:input|local|dns|net|tls|auth|access|limit|mailbox|server|smtp|oauth|fetch|verification|discovery|delivery|policy)\.[a-z0-9-]*[a-z0-9])"')
 WAITING = {
     'input.address-syntax': 'StartSetup refuses it before there is a step',
-    'fetch.pop-window-consumed': 'what a fetch learns over days', 'fetch.other-client-deletes': 'what a fetch learns over days',
-    'fetch.no-new-mail': 'doctor', 'verification.delayed': 'verification',
+    'verification.delayed': 'verification',
     'policy.port-forbidden': 'discovery',
 }
 CLASSES = {'user-action', 'temporary', 'permanent'}
