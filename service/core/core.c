@@ -174,16 +174,6 @@ const char *core_lane_name(Core *core, const char *host)
         return provider ? provider->id : host;
 }
 
-uint64_t core_quota(Core *core, uid_t uid)
-{
-        uint64_t used = 0;
-
-        for (size_t i = 0; i < core->n_accounts; i++)
-                if (core->accounts[i]->record.uid == uid)
-                        used += core->accounts[i]->record.bytes_fetched;
-        return core->config->bytes_per_uid - MIN(used, core->config->bytes_per_uid);
-}
-
 /* --- errands --------------------------------------------------------------------------------------------------------- */
 
 enum { ERRANDS_MAX = 64 };

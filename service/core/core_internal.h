@@ -72,8 +72,10 @@ Account *core_account_same(Core *core, uid_t uid, const Endpoint *incoming);
 void core_wake_janitor(Core *core);
 /* Who shares connections with whom: the provider's id, or the host itself. Borrowed. */
 const char *core_lane_name(Core *core, const char *host);
-/* Octets that @uid may still store. */
+/* Octets that @uid may still store, as far as known. */
 uint64_t core_quota(Core *core, uid_t uid);
+/* The same for a run of @account: near the limit the folders are counted. Suspends. */
+int core_count_quota(Core *core, Account *account, uint64_t *ret);
 /* A setup of @uid has ended: of many ended ones the oldest goes before its time. */
 void core_setup_ended(Core *core, uid_t uid);
 /* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Not
@@ -133,6 +135,7 @@ struct Account {
         Account *line_next, *line_before;
         bool waiting;
         unsigned eager;    /* how often its interval is halved */
+        uint64_t bytes_gone, counted_usec; /* of what was fetched, the owner has thrown away; when that was counted */
         bool run_arrived;  /* the last run has delivered something */
         bool known_before; /* and it was not the first one */
         Fiber *fiber; /* the run under way */

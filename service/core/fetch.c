@@ -124,6 +124,9 @@ static int fetch_load(Fetch *f)
         static const DeliveryEvents events = { fetch_on_delivered, fetch_on_rejected };
         int r;
 
+        r = core_count_quota(f->core, f->account, &f->quota);
+        if (r < 0)
+                return r;
         r = delivery_open(&f->delivery, f->account, &events, f);
         if (r == 0)
                 r = fetch_load_known(f);
@@ -401,7 +404,6 @@ static int fetch_prepare(Fetch *f)
                               .started_usec = clock_real(),
                               .manual = a->run_manual };
         f->with_skipped = a->run_skipped;
-        f->quota = core_quota(f->core, a->record.uid);
         f->session = (Session){ .side = SIDE_INCOMING,
                                 .endpoint = &a->record.incoming,
                                 .dns = f->core->dns,

@@ -278,7 +278,7 @@ static int check_room(Why *w)
         uint64_t quota = core_quota(w->account->core, record->uid);
         struct statvfs disk;
 
-        if (quota == 0)
+        if (quota == 0 || text_equal(record->cause, "policy.quota"))
                 return say(w, "room", THIS, "policy.quota",
                            "The space for this user's mail is used up.");
         if (record->location && statvfs(record->location, &disk) == 0 &&

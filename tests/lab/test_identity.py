@@ -315,3 +315,29 @@ def test_why(make):
     site.account.call('Pause')
     checks, answer = why(site)
     assert checks['state'] == ('failed', '') and (answer['verdict'], answer['cause']) == ('failed', '')
+
+
+# -- room
+
+def test_quota(lab, build):
+    """A user's space: what is too much stays on the server; what the owner throws away makes room."""
+    config = {'fetch': {'interval': '30d'}, 'limits': {'bytes-per-uid': '64K'}}
+    with Bus(build, lab=lab, config=config) as bus:
+        site = Site(lab, bus, keep='none')
+        mails = [mail(n, ('x' * 76 + '\n') * 200) for n in range(8)]            # 15 KB each
+        site.drop.fill([(f'u{n}', m) for n, m in enumerate(mails)])
+        run = site.fetch()
+        assert run['delivered'] == 4 and run['deleted'] == 4 and run['left'] == 4 and run['cause'] == ''
+        site.c.wait(lambda: site.account['Cause'] == 'policy.quota' or site.fetch() is None, 20)
+        run = site.account.history(1)[0]
+        assert (run['cause'], run['delivered'], run['deleted']) == ('policy.quota', 0, 0)
+        assert len(site.drop.messages) == 4 and site.found() == counted(mails[:4])
+        assert site.account.state == 'blocked' and site.account['NextRun']     # somebody has to act, and it is tried again
+        assert {c['check']: c['verdict'] for c in site.account.call('Why')}['room'] == 'failed'
+        place = os.path.join(site.account['Location'], 'new')
+        for name in os.listdir(place):
+            os.unlink(os.path.join(place, name))
+        run = site.fetch()
+        assert (run['cause'], run['delivered'], run['deleted']) == ('', 4, 4)
+        assert site.found() == counted(mails[4:])
+        site.close()
