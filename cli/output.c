@@ -2,6 +2,8 @@
 /* What goes where. Text from the bus is printable already (value.h); here it is fitted to the locale. */
 #include "cli/output.h"
 
+#include "dbus/names.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -137,6 +139,9 @@ void output_error(Cli *cli, const char *name, const char *sentence)
         value_set_text(error, "name", name);
         value_set_text(error, "message", sentence);
         json_object_object_add(object, "error", error);
+        /* What the service does not even look at has a cause all the same. */
+        if (strcmp(name, ERROR_INVALID_ADDRESS) == 0)
+                value_set_text(object, KEY_CAUSE, "input.address-syntax");
         output_json(cli, object);
 }
 

@@ -123,6 +123,14 @@ void setup_step_begin_with(Setup *setup, StepId step, Dict *waits_for, uint64_t 
         setup_step_tell(setup, step);
 }
 
+void setup_step_say(Setup *setup, StepId step, const char *cause)
+{
+        if (text_equal(setup->findings[step].cause, cause))
+                return;
+        setup->findings[step].cause = cause;
+        setup_step_tell(setup, step);
+}
+
 void setup_step_end(Setup *setup, StepId step, Finding *finding)
 {
         finding->usec = clock_now() - setup->step_begun[step] - setup->step_waited[step];

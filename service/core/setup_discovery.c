@@ -163,6 +163,12 @@ int discovery_begin(Setup *setup)
 
 /* --- its end ------------------------------------------------------------------------------------------------------- */
 
+/* Nothing, or nothing that may be used. */
+static const char *nothing_usable(const Ranking *found)
+{
+        return found->port_forbidden ? "policy.port-forbidden" : "discovery.nothing-found";
+}
+
 /* Why a search that found nothing found nothing. */
 static const char *nothing_cause(const Ranking *found)
 {
@@ -183,9 +189,9 @@ static const char *nothing_cause(const Ranking *found)
                 return "dns.resolver-unavailable";
         case DNS_OK:
         case DNS_NO_DATA:
-                return "discovery.nothing-found";
+                return nothing_usable(found);
         }
-        return "discovery.nothing-found";
+        return nothing_usable(found);
 }
 
 /* Why a side has no server although the other one may. */
@@ -196,7 +202,7 @@ static const char *missing_cause(const Setup *setup, Side side)
         if (found->n == 0)
                 return nothing_cause(found);
         return side == SIDE_INCOMING && found->no_access ? "discovery.no-client-access"
-                                                         : "discovery.nothing-found";
+                                                         : nothing_usable(found);
 }
 
 /* Answers that are worth having besides servers, or instead of them. */
@@ -257,7 +263,7 @@ static bool servers_askable(const Setup *setup, const char *cause)
 {
         const Ranking *found = setup_ranking(setup);
 
-        return strcmp(cause, "discovery.nothing-found") == 0 && (found->takes_mail || found->n > 0);
+        return strcmp(cause, nothing_usable(found)) == 0 && (found->takes_mail || found->n > 0);
 }
 
 /* SetServers, the only answer, runs the work anew. */
@@ -275,7 +281,7 @@ static int servers_details(Setup *setup, Dict **ret)
                 return -ENOMEM;
         r = dict_set_text(details, KEY_DOMAIN, setup->address->domain_unicode);
         if (r == 0)
-                r = dict_set_text(details, KEY_CAUSE, "discovery.nothing-found");
+                r = dict_set_text(details, KEY_CAUSE, nothing_usable(setup_ranking(setup)));
         if (r == 0)
                 r = dict_set_text(details, KEY_FILTER, setup_ranking(setup)->filter);
         if (r < 0)
@@ -300,7 +306,7 @@ static int discovery_ask(Setup *setup, const bool missing[2], Finding *finding)
                 r = servers_details(setup, &details);
                 if (r == 0)
                         r = last ? setup_ask(setup, STEP_DISCOVERY, NEED_SERVERS, (Side) i, details,
-                                             "discovery.nothing-found", servers_given)
+                                             nothing_usable(setup_ranking(setup)), servers_given)
                                  : setup_need_show(setup, NEED_SERVERS, (Side) i, details);
         }
         return r;

@@ -112,6 +112,8 @@ struct Setup {
 void setup_step_begin(Setup *setup, StepId step);
 /* The same, and what it waits for is shown meanwhile: takes @waits_for, adds since and budget-usec (0: not known). */
 void setup_step_begin_with(Setup *setup, StepId step, Dict *waits_for, uint64_t budget_usec);
+/* A running step has something to say that is no end. */
+void setup_step_say(Setup *setup, StepId step, const char *cause);
 /* Takes @finding's evidence and cause over; adds the time that the step worked. */
 void setup_step_end(Setup *setup, StepId step, Finding *finding);
 /* A finding that was made earlier; it is copied and keeps its time. Returns 0, -ENOMEM. */

@@ -422,6 +422,7 @@ static int verification_search(Verification *v, Finding *finding)
                     clock_now() - begun > CODE_AFTER_USEC) {
                         r = verification_show_need(v);
                         shown = true;
+                        setup_step_say(v->setup, STEP_VERIFICATION, "verification.delayed");
                 }
         }
         if (shown && r != -ECANCELED)

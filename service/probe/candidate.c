@@ -97,10 +97,14 @@ void candidates_add(Candidates *candidates, Candidate *candidate)
 {
         bool known = candidates->n == LIMIT_CANDIDATES;
 
-        if (candidate->incoming.host && !port_known(&candidate->incoming))
+        if (candidate->incoming.host && !port_known(&candidate->incoming)) {
                 endpoint_deinit(&candidate->incoming);
-        if (candidate->outgoing.host && !port_known(&candidate->outgoing))
+                candidates->port_forbidden = true;
+        }
+        if (candidate->outgoing.host && !port_known(&candidate->outgoing)) {
                 endpoint_deinit(&candidate->outgoing);
+                candidates->port_forbidden = true;
+        }
         for (size_t i = 0; i < candidates->n; i++)
                 known |= candidate_same(&candidates->list[i], candidate);
         if (known || (!candidate->incoming.host && !candidate->outgoing.host) ||

@@ -75,6 +75,7 @@ typedef struct Candidates {
         char *filter; /* the service that mail to this domain passes through; NULL none seen */
         /* This provider has not the one, not the other, and somebody who knows says so. */
         bool no_pop, no_imap;
+        bool port_forbidden; /* a server was named at a port that is none of mail's, and was dropped */
         char *provider, *alternative, *alternative_url; /* then; may be NULL */
 } Candidates;
 

@@ -130,8 +130,10 @@ size_t controls_beside(const Endpoint *endpoint, Control to[CONTROLS_MAX])
 
 static const Endpoint *provider_endpoint(const Provider *provider, const Endpoint *like)
 {
-        if (like->protocol != PROTOCOL_SMTP)
+        if (like->protocol == PROTOCOL_POP3)
                 return &provider->pop3;
+        if (like->protocol == PROTOCOL_IMAP)
+                return &provider->imap;
         for (size_t i = 0; i < provider->n_smtp; i++)
                 if (provider->smtp[i].port == like->port)
                         return &provider->smtp[i];

@@ -60,6 +60,7 @@ static void rank_facts(Discovery *d, bool *no_pop, bool *no_imap)
                         r->null_mx = said->null_mx;
                         r->takes_mail = said->takes_mail;
                 }
+                r->port_forbidden |= said->port_forbidden;
                 *no_pop |= said->no_pop;
                 *no_imap |= said->no_imap;
                 first(&r->filter, said->filter);

@@ -40,6 +40,7 @@ typedef struct Ranking {
         size_t n;
         DnsStatus domain;
         bool domain_known, null_mx, takes_mail;
+        bool port_forbidden; /* a source named a port that is none of mail's */
         bool no_access; /* the provider has no protocol that was asked for, and somebody who knows says so */
         const char *filter, *provider, *alternative, *alternative_url; /* NULL none */
         const char *suggestion; /* a provider's domain that may have been meant; NULL none */

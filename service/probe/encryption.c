@@ -196,7 +196,8 @@ static bool provider_has_starttls(const Session *session)
         const Provider *p;
 
         for (size_t i = 0; providers && (p = provider_at(providers, i)); i++) {
-                if (text_equal_nocase(p->pop3.host, session->endpoint->host))
+                if (text_equal_nocase(p->pop3.host, session->endpoint->host) ||
+                    text_equal_nocase(p->imap.host, session->endpoint->host))
                         return true;
                 for (size_t k = 0; k < p->n_smtp; k++)
                         if (text_equal_nocase(p->smtp[k].host, session->endpoint->host))

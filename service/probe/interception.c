@@ -100,7 +100,8 @@ static const Provider *known_server(const Session *session)
         for (size_t i = 0; providers && (p = provider_at(providers, i)); i++) {
                 if (p->administrator)
                         continue;
-                if (text_equal_nocase(p->pop3.host, session->endpoint->host))
+                if (text_equal_nocase(p->pop3.host, session->endpoint->host) ||
+                    text_equal_nocase(p->imap.host, session->endpoint->host))
                         return p;
                 for (size_t k = 0; k < p->n_smtp; k++)
                         if (text_equal_nocase(p->smtp[k].host, session->endpoint->host))

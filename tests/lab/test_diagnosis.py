@@ -29,6 +29,7 @@ import wplab.web
 from wplab.bus import Bus
 from wplab.client import Connection, Setup, endpoint, options
 from wplab.lab import MAIL, NET4, ODD, SILENT, Lab
+from wplab.servers import autoconfig
 from wplab.screen import final_screen
 
 HTTP = {'diagnosis': {'connectivity-url': 'http://check.example.test/nm'}}
@@ -421,6 +422,23 @@ def test_trouble_that_takes_turns_is_one(lab, build):
         assert account['State'] == 'needs-password' and account['Since'] > since[5]
 
 
+# -- words in another charset
+
+@pytest.mark.parametrize('words, cause', [
+    (r'\xc7\xeb\xca\xb9\xd3\xc3\xca\xda\xc8\xa8\xc2\xeb\xb5\xc7\xc2\xbc', 'auth.app-password-required'),      # GBK: use the code to sign in
+    (r'Acc\xe8s POP d\xe9sactiv\xe9 pour cette bo\xeete', 'access.pop-disabled')])                           # Latin-1
+def test_words_are_judged_as_they_came(lab, build, words, cause):
+    port = lab.scripted.play_text(0, f'tls good\nsend +OK\nserve\non ^PASS|^AUTH|^[A-Za-z0-9+/=]+$\nsend -ERR {words}\ninclude pop3.rules\nend')
+    with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+        setup = client.start_setup('alice@example.test', dry_run=True, receive_only=True,
+                                   incoming=endpoint('odd.example.test', port))
+        setup.wait_need('password')
+        setup.set_password('anything-1')
+        setup.wait_state('failed', 'ready')
+        step = setup.steps['incoming.login']
+        assert step.cause == cause and step.evidence['reply'].isprintable(), step
+
+
 # -- doctor
 
 @pytest.fixture(scope='module')
@@ -579,3 +597,34 @@ def test_exception_has_an_end(lab, build):
             account, = again.accounts()
             assert account.fetch()['cause'] == 'tls.cert-self-signed'
             assert account['State'] == 'needs-approval'
+
+
+# -- what is found, and may not be used
+
+def test_document_that_names_other_ports(lab, build):
+    """A document must not aim us at whatever it likes: it is said why its servers are not used."""
+    document = autoconfig('auto.test', 'in.auto.test', 'in.auto.test', 'out.auto.test')
+    before = lab.web.documents['autoconfig.auto.test', '/mail/config-v1.1.xml']
+    lab.web.publish('autoconfig.auto.test', '/mail/config-v1.1.xml', re.sub(r'<port>(\d+)</port>', r'<port>6\1</port>', document))
+    try:
+        with Bus(build, lab=lab, config={**HTTP, 'discovery': {'mx': 'no', 'guess': 'no'}}) as bus, Connection(bus) as client:
+            setup = client.start_setup('alice@auto.test', dry_run=True)
+            assert setup.wait_state('waiting', 'failed') == 'waiting'
+            assert setup['Cause'] == 'policy.port-forbidden' and setup.need('servers'), setup.steps['discovery']
+    finally:
+        lab.web.documents['autoconfig.auto.test', '/mail/config-v1.1.xml'] = before
+
+
+@pytest.mark.long
+def test_verification_that_takes_long(lab, build):
+    """It says so, before it gives up."""
+    with Bus(build, lab=lab, config={**HTTP, 'verification': {'timeout': '40s'}}) as bus, Connection(bus) as client:
+        setup = client.start_setup('gone@example.test')
+        setup.wait_need('password')
+        setup.set_password('gonepw')
+        setup.wait_state('ready')
+        setup.commit()
+        setup.wait_need('verification-code')
+        client.wait(lambda: setup.steps['verification'].cause == 'verification.delayed')
+        setup.wait_state('failed')
+        assert setup['Cause'] == 'verification.not-arrived'

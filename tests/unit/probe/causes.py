@@ -10,9 +10,6 @@ from pathlib import Path
 root = Path(sys.argv[1])
 CODE = re.compile(r'"((?:input|local|dns|net|tls|auth|access|limit|mailbox|server|smtp|oauth|fetch|verification|discovery|delivery|policy)\.[a-z0-9-]*[a-z0-9])"')
 WAITING = {
-    'input.address-syntax': 'StartSetup refuses it before there is a step',
-    'verification.delayed': 'verification',
-    'policy.port-forbidden': 'discovery',
 }
 CLASSES = {'user-action', 'temporary', 'permanent'}
 SEVERITIES = {'block', 'degrade', 'info', 'ours'}
