@@ -228,6 +228,7 @@ static const Key keys[] = {
         { "diagnosis", "controls", read_bool, AT(controls) },
         { "diagnosis", "connectivity-url", read_plain_url, AT(connectivity_url) },
         { "diagnosis", "connectivity-response", read_words, AT(connectivity_response) },
+        { "discovery", "patience", read_duration, AT(patience_usec), 0, 20 * USEC_PER_SEC },
         { "discovery", "searches-per-minute", read_count, AT(searches_per_minute), 1, 100000 },
 };
 
@@ -437,6 +438,7 @@ static int config_defaults(Config *config, bool user)
                 .verification_timeout_usec = 3 * USEC_PER_MINUTE,
                 .guess = true,
                 .registration = true,
+                .patience_usec = USEC_PER_SEC,
                 .autoconfig = true,
                 .srv = true,
                 .table = true,

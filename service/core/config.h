@@ -42,6 +42,7 @@ typedef struct Config {
         bool table, pacc, autoconfig, srv, mx, certificate,
                 guess; /* sources that are on; default all */
         bool http;     /* autoconfig over plain HTTP; default off */
+        uint64_t patience_usec; /* how long a trusted answer waits for better ones; default 1 s */
         char *ispdb;   /* base URL, https, ends in '/'; NULL (empty): off */
         char *providers_directory, *autoconfig_directory,
                 *replies_directory; /* the administrator's */

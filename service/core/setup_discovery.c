@@ -96,6 +96,7 @@ static DiscoveryContext discovery_context(Setup *setup)
                 /* Whoever only wants to know the servers wants to know all of them. */
                 .all = setup->options.has_until && setup->options.until == STEP_DISCOVERY,
                 .policy = config->user ? ADDRESS_PRIVATE | ADDRESS_LOCAL : ADDRESS_PUBLIC,
+                .patience_usec = config->patience_usec,
                 .changed = discovery_changed,
                 .userdata = setup,
         };

@@ -53,6 +53,7 @@ typedef struct SetupSide {
         size_t n_tried;
         bool probing;     /* the attempt is under way */
         bool live, told;  /* Steps show it while it goes; have they shown one */
+        bool given_up;    /* no server is left */
         Session session;
         Secret *secret; /* given for this side */
         Fiber *fiber;
@@ -180,6 +181,8 @@ int side_reach(SetupSide *s);
 bool side_reached(const SetupSide *s);
 /* While discovery goes on: each side works on the best server known so far. */
 int sides_follow(Setup *setup);
+/* The same, until each side has its server or has none left. Suspends. */
+int sides_watch(Setup *setup);
 /* From now on Steps show what the sides do. */
 int sides_show(Setup *setup);
 int need_hosts(SetupSide *s, Dict *details);

@@ -48,12 +48,6 @@ bool side_reached(const SetupSide *s)
         return setup_step_passed(s->setup, reach_goal(s));
 }
 
-/* Nothing better can come any more. */
-static bool side_settled(const SetupSide *s)
-{
-        return setup_step_stands(s->setup, STEP_DISCOVERY);
-}
-
 static int side_tell(SetupSide *s, size_t at, const Finding *finding)
 {
         StepId step = side_step_id(s, at);
@@ -239,6 +233,34 @@ static int side_failed(SetupSide *s)
         return 0;
 }
 
+/* Discovery has its result, and nothing better than what is at hand is known or may still come. What is shown stays. */
+static bool side_settled(const SetupSide *s, uint64_t *ret_due)
+{
+        const Candidate *candidate;
+
+        *ret_due = USEC_INFINITY;
+        if (!setup_step_stands(s->setup, STEP_DISCOVERY))
+                return false;
+        if (s->live || s->setup->chosen[0] || !s->now.candidate)
+                return true;
+        return side_leader(s, &candidate) == s->now.endpoint &&
+               discovery_final(s->setup->discovery, s->now.candidate, s->side, ret_due);
+}
+
+static int side_settle(SetupSide *s)
+{
+        uint64_t due, now;
+        int r = 0;
+
+        while (r == 0 && !side_settled(s, &due)) {
+                now = clock_now();
+                FIBER_DEADLINE(due == USEC_INFINITY ? due : due > now ? due - now : 1);
+                r = fiber_queue_wait(&s->setup->input);
+                r = r == -ETIME ? 0 : r;
+        }
+        return r;
+}
+
 void side_begin(SetupSide *s)
 {
         if (side_reached(s))
@@ -246,10 +268,10 @@ void side_begin(SetupSide *s)
         attempt_clear(&s->now);
         attempt_clear(&s->best);
         s->n_tried = 0;
-        s->live = s->told = s->probing = false;
+        s->live = s->told = s->probing = s->given_up = false;
 }
 
-/* --- while discovery has not decided ------------------------------------------------------------------------------- */
+/* --- a better one ------------------------------------------------------------------------------------------------ */
 
 /* A better server than the one at hand is known: that attempt is dropped, and nobody has seen it. The same server by a better source
  * is only believed more. */
@@ -257,13 +279,16 @@ static int side_follow(SetupSide *s)
 {
         const Candidate *candidate;
         const Endpoint *leader = side_leader(s, &candidate);
+        uint64_t due;
 
-        if (!s->fiber || !s->now.endpoint || leader == s->now.endpoint)
+        if (!s->fiber || !s->now.endpoint || s->given_up || leader == s->now.endpoint ||
+            side_settled(s, &due))
                 return 0;
         if (leader && endpoint_same(leader, s->now.endpoint)) {
                 s->now.endpoint = leader;
                 s->now.candidate = s->candidate = candidate;
                 s->trust = candidate_trust(candidate, s->side);
+                fiber_queue_wake_all(&s->setup->input);
                 return text_set(&s->endpoint.user, leader->user);
         }
         s->fiber = fiber_cancel(s->fiber);
@@ -277,7 +302,32 @@ int sides_follow(Setup *setup)
         int r = 0;
 
         for (size_t i = 0; i < 2 && r == 0; i++)
-                r = side_follow(&setup->sides[i]);
+                if (!side_reached(&setup->sides[i]))
+                        r = side_follow(&setup->sides[i]);
+        return r;
+}
+
+/* Is a side still looking for its server? */
+static bool sides_reaching(const Setup *setup)
+{
+        for (size_t i = 0; i < 2; i++) {
+                const SetupSide *s = &setup->sides[i];
+
+                if (s->fiber && !fiber_ended(s->fiber) && !side_reached(s) && !s->given_up)
+                        return true;
+        }
+        return false;
+}
+
+int sides_watch(Setup *setup)
+{
+        int r = 0;
+
+        while (r == 0 && sides_reaching(setup)) {
+                r = sides_follow(setup);
+                if (r == 0)
+                        r = fiber_queue_wait(&setup->input);
+        }
         return r;
 }
 
@@ -431,6 +481,7 @@ static int side_give_up(SetupSide *s)
 {
         int r;
 
+        s->given_up = true;
         if (!s->best.endpoint)
                 return 0; /* none was known: discovery has its say */
         attempt_clear(&s->now);
@@ -461,7 +512,7 @@ int side_reach(SetupSide *s)
         if (side_reached(s))
                 return 0;
         while ((r = side_next(s)) > 0) {
-                s->live = side_settled(s) && !s->told;
+                s->live = setup_step_stands(s->setup, STEP_DISCOVERY) && !s->told;
                 s->told |= s->live;
                 s->probing = true;
                 passed = side_probe(s);
@@ -474,11 +525,10 @@ int side_reach(SetupSide *s)
                                 return r;
                         continue;
                 }
-                for (r = 0; r == 0 && !side_settled(s);)
-                        r = fiber_queue_wait(&s->setup->input);
+                r = side_settle(s);
                 return r < 0 || s->live ? r : side_tell_all(s, &s->now);
         }
-        for (; r == 0 && !side_settled(s);)
-                r = fiber_queue_wait(&s->setup->input);
+        if (r == 0)
+                r = side_settle(s);
         return r < 0 ? r : side_give_up(s);
 }

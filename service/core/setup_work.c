@@ -625,7 +625,9 @@ static int work_steps(Setup *setup)
                 r = work_discovery(setup);
         if (r < 0 || !setup_step_stands(setup, STEP_DISCOVERY))
                 return r;
-        r = sides_join(setup);
+        r = sides_watch(setup);
+        if (r == 0)
+                r = sides_join(setup);
         if (r == 0 && setup->kind != SETUP_ADD)
                 r = setup_note_certificates(setup);
         if (r == 0 && setup_replaces(setup) && all_stand(setup))

@@ -10,9 +10,6 @@
 #include "base/text.h"
 #include "probe/sources.h"
 
-/* How long a trusted answer waits for those that rank above it. */
-#define DISCOVERY_GRACE_USEC USEC_PER_SEC
-
 typedef struct SourceRun {
         Source source;
         int (*ask)(Candidates *, const DiscoveryContext *, SourceNote *);
@@ -33,7 +30,6 @@ struct Discovery {
         Ranking ranking;
         FiberQueue news;
         uint64_t begun;
-        uint64_t covered_since; /* by trusted answers; 0 not yet */
         bool again;             /* what was found did not do: whoever has not been asked is asked */
 };
 
@@ -160,46 +156,41 @@ static bool domain_absent(const Discovery *d)
         return r->domain_known && (r->domain == DNS_NXDOMAIN || r->null_mx);
 }
 
-/* The best that this run has for @side; NULL for nothing. */
-static const Candidate *run_best(const Discovery *d, const SourceRun *run, Side side)
+static const SourceRun *run_of(const Discovery *d, const Candidate *candidate)
 {
-        for (size_t i = 0; i < d->ranking.n; i++) {
-                const Ranked *ranked = &d->ranking.list[i];
+        for (size_t i = 0; i < d->n_runs; i++) {
+                const Candidates *found = d->runs[i].found;
 
-                if (ranked->endpoint[side] && ranked->candidate >= run->found->list &&
-                    ranked->candidate < run->found->list + run->found->n)
-                        return ranked->candidate;
+                if (candidate >= found->list && candidate < found->list + found->n)
+                        return &d->runs[i];
         }
         return NULL;
 }
 
-/* May a source that has not answered still rank above what was found? Sets whether all that was found is trusted. */
-static bool overrule_possible(const Discovery *d, bool *ret_covered, bool *ret_trusted)
+/* The best for @side; NULL for none. */
+static const Candidate *best_of(const Discovery *d, Side side)
 {
-        bool open[2] = { d->context.wanted[0] && !d->ranking.no_access, d->context.wanted[1] };
-        bool pending = false;
+        for (size_t i = 0; i < d->ranking.n; i++)
+                if (d->ranking.list[i].endpoint[side])
+                        return d->ranking.list[i].candidate;
+        return NULL;
+}
 
-        *ret_trusted = true;
-        for (size_t i = 0; i < d->n_runs && (open[0] || open[1]); i++) {
-                const SourceRun *run = &d->runs[i];
+bool discovery_final(const Discovery *d, const Candidate *candidate, Side side, uint64_t *ret_due)
+{
+        const SourceRun *run = run_of(d, candidate);
+        bool above = false;
 
-                if (!run->ended) {
-                        pending = true;
-                        continue;
-                }
-                for (size_t side = 0; side < 2; side++) {
-                        const Candidate *best = open[side] ? run_best(d, run, (Side) side) : NULL;
-
-                        if (!best)
-                                continue;
-                        open[side] = false;
-                        /* A guess is no answer that others had better hurry to beat. */
-                        *ret_trusted &= run->source != SOURCE_GUESS &&
-                                        candidate_trust(best, (Side) side) != TRUST_NONE;
-                }
-        }
-        *ret_covered = !open[0] && !open[1];
-        return pending;
+        *ret_due = USEC_INFINITY;
+        for (const SourceRun *other = d->runs; run && other < run; other++)
+                above |= !other->ended;
+        if (!above || d->ranking.complete)
+                return true;
+        /* A guess is no answer that others had better hurry to beat. */
+        if (candidate->source == SOURCE_GUESS || candidate_trust(candidate, side) == TRUST_NONE)
+                return false;
+        *ret_due = d->begun + run->usec + d->context.patience_usec;
+        return clock_now() >= *ret_due;
 }
 
 static bool all_ended(const Discovery *d)
@@ -214,18 +205,18 @@ static bool all_ended(const Discovery *d)
 static void decide(Discovery *d, uint64_t *ret_due)
 {
         Ranking *r = &d->ranking;
-        bool covered, trusted, possible;
+        bool final = !d->context.all;
 
         *ret_due = USEC_INFINITY;
         r->complete = all_ended(d) || domain_absent(d);
-        possible = overrule_possible(d, &covered, &trusted);
-        r->decided |= r->complete || (covered && !possible && !d->context.all);
-        if (r->decided || d->context.all || !covered || !trusted)
-                return;
-        if (d->covered_since == 0)
-                d->covered_since = clock_now();
-        *ret_due = d->covered_since + DISCOVERY_GRACE_USEC;
-        r->decided = clock_now() >= *ret_due;
+        for (size_t side = 0; side < 2 && final; side++) {
+                const Candidate *best = best_of(d, (Side) side);
+
+                if (!d->context.wanted[side] || (side == SIDE_INCOMING && r->no_access))
+                        continue;
+                final = best && discovery_final(d, best, (Side) side, ret_due);
+        }
+        r->decided |= r->complete || final;
 }
 
 /* --- running the sources --------------------------------------------------------------------------------------------------- */
@@ -304,23 +295,19 @@ static int search_local(Discovery *d)
         return r < 0 ? r : runs_result(d);
 }
 
-/* Do they answer for every side that is wanted, without anybody outside being asked? */
-static bool local_answer(Discovery *d)
+/* Do they answer for every side that is wanted, without anybody outside being asked? The usual ports of a host by hand are no answer. */
+static bool local_answer(const Discovery *d)
 {
-        bool wanted = false, named = true;
-
         if (d->context.all || d->again)
                 return false;
         for (size_t side = 0; side < 2; side++) {
-                bool found = side == SIDE_INCOMING && d->ranking.no_access;
+                const Candidate *best = best_of(d, (Side) side);
 
-                for (size_t i = 0; i < d->n_runs; i++)
-                        found |= !d->runs[i].network && d->runs[i].source != SOURCE_BY_HAND &&
-                                 run_best(d, &d->runs[i], (Side) side);
-                wanted |= d->context.wanted[side];
-                named &= found || !d->context.wanted[side];
+                if (d->context.wanted[side] && (!best || best->source == SOURCE_BY_HAND) &&
+                    !(side == SIDE_INCOMING && d->ranking.no_access))
+                        return false;
         }
-        return wanted && named;
+        return true;
 }
 
 static int search_wait(Discovery *d, uint64_t due)

@@ -25,6 +25,7 @@ typedef struct DiscoveryContext {
         const Wish *wishes[2];            /* by Side: what the user gave; never NULL */
         bool all;                         /* ask every source, also when nothing better can come */
         unsigned policy;                  /* of the HTTPS fetches */
+        uint64_t patience_usec;           /* how long a trusted answer waits for better ones */
         void (*changed)(void *userdata, bool list); /* the ranking is another one: also its list? */
         void *userdata;
 } DiscoveryContext;
@@ -56,9 +57,13 @@ Discovery *discovery_free(Discovery *discovery);
 DEFINE_CLEANUP(Discovery, discovery_free);
 /* The search, for a fiber of its own: @arg is the discovery. Files and table first, which need no network; where they answer for every wanted
  * side it is decided and over, and nobody was asked. Else all others at the same moment. Decided when every source that ranks
- * above what was found has answered, or is slower than a trusted answer by a second; goes on until all have, at most
+ * above what was found has answered, or a trusted answer has waited for it long enough; goes on until all have, at most
  * LIMIT_DISCOVERY_USEC. Run a second time it asks whoever has not answered yet. Suspends. Returns 0, negative errno. */
 int discovery_run(void *arg);
+/* Can no source that ranks above @candidate answer any more, or has this one, which is trusted for @side, waited for them long enough?
+ * Else @ret_due is when it will have. */
+bool discovery_final(const Discovery *discovery, const Candidate *candidate, Side side,
+                     uint64_t *ret_due);
 const Ranking *discovery_ranking(const Discovery *discovery);
 /* Appends what each source said and after which time, in order of rank; who was told what. Return 0, -ENOMEM. */
 int discovery_sources(const Discovery *discovery, char ***to);
