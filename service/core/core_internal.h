@@ -74,8 +74,8 @@ void core_wake_janitor(Core *core);
 const char *core_lane_name(Core *core, const char *host);
 /* Octets that @uid may still store, as far as known. */
 uint64_t core_quota(Core *core, uid_t uid);
-/* The same for a run of @account: near the limit the folders are counted. Suspends. */
-int core_count_quota(Core *core, Account *account, uint64_t *ret);
+/* The same for a run of @account: near the limit the folders are counted, at once when @asked for, else not each time. Suspends. */
+int core_count_quota(Core *core, Account *account, bool asked, uint64_t *ret);
 /* A setup of @uid has ended: of many ended ones the oldest goes before its time. */
 void core_setup_ended(Core *core, uid_t uid);
 /* Counts one search of @uid; every setup that finds servers, and every probe, makes connections for whoever asks. Not

@@ -124,7 +124,7 @@ static int fetch_load(Fetch *f)
         static const DeliveryEvents events = { fetch_on_delivered, fetch_on_rejected };
         int r;
 
-        r = core_count_quota(f->core, f->account, &f->quota);
+        r = core_count_quota(f->core, f->account, f->run.manual, &f->quota);
         if (r < 0)
                 return r;
         r = delivery_open(&f->delivery, f->account, &events, f);

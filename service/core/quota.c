@@ -148,7 +148,7 @@ uint64_t core_quota(Core *core, uid_t uid)
         return limit - MIN(bytes, limit);
 }
 
-int core_count_quota(Core *core, Account *account, uint64_t *ret)
+int core_count_quota(Core *core, Account *account, bool asked, uint64_t *ret)
 {
         uint64_t limit = core->config->bytes_per_uid;
         uid_t uid = account->record.uid;
@@ -157,7 +157,7 @@ int core_count_quota(Core *core, Account *account, uint64_t *ret)
 
         if (used(core, uid, &n) >= limit - limit / 8 &&
             (!account->counted_usec || clock_now() - account->counted_usec > COUNT_AGAIN_USEC ||
-             account->run_manual))
+             asked))
                 r = count_places(core, uid, n);
         *ret = core_quota(core, uid);
         return r;
