@@ -9,6 +9,7 @@ from wplab import certificates
 from wplab.bus import Bus
 from wplab.client import Connection, endpoint
 
+pytestmark = pytest.mark.filterwarnings('ignore')       # of what is weak or old: that is what it is here for
 CONFIG = {'limits': {'setups-per-uid': 1000}, 'diagnosis': {'controls': 'no'}}
 CLEAR = {
     'pop3': 'send +OK ready\nserve clear\non ^CAPA$\nsend +OK\nsend STLS\nsend .\non ^STLS$\nsend +OK begin\nstarttls {}\ndone\ndefault -ERR no\nend\n',

@@ -7,12 +7,10 @@ import datetime
 import ipaddress
 import os
 import ssl
-import warnings
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 HOST = 'odd.example.test'
@@ -33,10 +31,6 @@ def kind(name, cause):
 
 def name_of(cn):
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
-
-
-warnings.filterwarnings('ignore', category=DeprecationWarning)     # of what is weak: that is what it is here for
-warnings.filterwarnings('ignore', category=CryptographyDeprecationWarning)
 
 
 class Maker:
