@@ -429,18 +429,21 @@ static const char *login_left(const Session *session, const Login *login, const 
         return session_method(session, &next);
 }
 
-/* The first refusal is the one told when the second attempt finds the connection closed. */
-static int login_attempts(Session *session, Login *login, unsigned *refusals, Outcome *no)
+/* @method is the one that was tried last. The first refusal is the one told when the second attempt finds the connection closed. */
+static int login_attempts(Session *session, Login *login, const char **method, unsigned *refusals,
+                          Outcome *no)
 {
-        const char *method = session_method(session, login);
+        const char *next;
         _cleanup_outcome_ Outcome second = {};
         int r;
 
         r = login_once(session, login, no);
         *refusals = r == 1 && no->kind == OUTCOME_REPLY;
-        if (*refusals == 0 || !login_left(session, login, method, no, refusals))
+        next = *refusals > 0 ? login_left(session, login, *method, no, refusals) : NULL;
+        if (!next)
                 return r;
-        login->after = method;
+        login->after = *method;
+        *method = next;
         r = login_once(session, login, &second);
         if (r == 1 && second.kind != OUTCOME_REPLY)
                 return 1;
@@ -461,6 +464,7 @@ int session_login(Session *session, const Secret *secret, Finding *ret)
         _cleanup_outcome_ Outcome no = {};
         const Endpoint *e = session->endpoint;
         Login login = session_login_of(session, secret);
+        const char *method;
         unsigned refusals = 0;
         int r;
 
@@ -469,16 +473,17 @@ int session_login(Session *session, const Secret *secret, Finding *ret)
                 r = dict_set_text(&ret->evidence, KEY_USER, e->user);
         if (r < 0)
                 return r;
-        if (!session_method(session, &login))
+        method = session_method(session, &login);
+        if (!method)
                 return login_not_offered(session, ret);
-        r = login_attempts(session, &login, &refusals, &no);
+        r = login_attempts(session, &login, &method, &refusals, &no);
         if (r == -EINVAL)
                 return login_unsayable(ret);
         if (r < 0)
                 return r;
         r = r > 0 ? session_fail(session, ret, &no) : 0;
         if (r == 0)
-                r = dict_set_text(&ret->evidence, KEY_METHOD, session_method(session, &login));
+                r = dict_set_text(&ret->evidence, KEY_METHOD, method);
         if (r == 0 && refusals > 0)
                 r = dict_set_number(&ret->evidence, KEY_REFUSALS, refusals);
         if (r < 0 || ret->status == STEP_FAILED)

@@ -61,10 +61,10 @@ class Issuer:
 
     def __init__(self, lab, address, access_token_seconds=300, device_code_seconds=120, registration=True, aliases=None):
         self.lab, self.run = lab, lab.run
-        path = modules()
+        path, self.secret = modules(), 'a secret & more of it'
         settings = {'issuer': ISSUER, 'address': address, 'port': 443, 'cert': lab.pki.file('good.pem'), 'key': lab.pki.file('good.key'),
                     'accessTokenSeconds': access_token_seconds, 'deviceCodeSeconds': device_code_seconds, 'registration': registration,
-                    'secret': 'a secret & more of it', 'aliases': aliases or {}}
+                    'secret': self.secret, 'aliases': aliases or {}}
         self.settings = lab.run.write('issuer/settings.json', json.dumps(settings))
         # Node looks for packages beside the program.
         shutil.copy(os.path.join(HERE, 'issuer.mjs'), os.path.join(path, f'issuer-{os.getpid()}.mjs'))
