@@ -10,6 +10,7 @@
 #include "cli/need.h"
 #include "cli/output.h"
 #include "cli/server.h"
+#include "cli/sign_in.h"
 #include "cli/text.h"
 #include "cli/verb.h"
 #include "dbus/names.h"
@@ -25,12 +26,18 @@ void answers_deinit(Answers *answers)
 int answers_read(Cli *cli, const Arguments *arguments, Answers *ret)
 {
         const char *file = argument_text(arguments, "password-file"),
-                   *outgoing = argument_text(arguments, "outgoing-password-file");
-        int r = 0;
+                   *outgoing = argument_text(arguments, "outgoing-password-file"),
+                   *how = argument_text(arguments, "sign-in");
+        int r;
 
         if (file && outgoing && strcmp(file, "-") == 0 && strcmp(outgoing, "-") == 0)
                 return usage_error(cli, arguments->verb,
                                    "Both passwords cannot come from standard input.");
+        r = argument_check(cli, arguments, "sign-in", (const char *const[]){ "browser", "device", NULL });
+        if (r)
+                return r;
+        ret->sign_in = how != NULL;
+        ret->flow = !how ? NULL : strcmp(how, "device") == 0 ? FLOW_DEVICE : FLOW_CODE;
         ret->yes = argument_given(arguments, "yes");
         ret->domain = argument_text(arguments, "approve-domain");
         ret->certificate = argument_text(arguments, "approve-certificate");
@@ -143,6 +150,25 @@ static int answer_password(Setup *setup, const Answers *answers, json_object *ne
         return r;
 }
 
+/* A password that was given by the command line does where the provider takes one besides. */
+static int answer_authorization(Setup *setup, const Answers *answers, json_object *need, Answer *ret)
+{
+        bool given = false;
+        int r;
+
+        *ret = ANSWER_NONE;
+        if (answers->password && !answers->sign_in && value_text(need, KEY_ALTERNATIVE))
+                return answer_password(setup, answers, need, ret);
+        if (!setup->cli->interactive && !answers->sign_in)
+                return 0;
+        r = sign_in(setup, need, answers->flow, &given);
+        if (r == 0 && given)
+                *ret = ANSWER_GIVEN;
+        else if (r == 0)
+                (void) was_moot(setup, ret);
+        return r;
+}
+
 static int approve(Setup *setup, json_object *need, Answer *ret)
 {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -247,6 +273,7 @@ static const struct Answerer {
         int (*answer)(Setup *setup, const Answers *answers, json_object *need, Answer *ret);
 } answerers[] = {
         { NEED_PASSWORD, answer_password },
+        { NEED_AUTHORIZATION, answer_authorization },
         { NEED_SERVER_APPROVAL, answer_server },
         { NEED_CERTIFICATE_APPROVAL, answer_certificate },
         { NEED_SERVERS, answer_missing_servers },

@@ -195,11 +195,25 @@ static void action_lines(Cli *cli, json_object *need, Lines *to)
         hint_lines(cli, need, to);
 }
 
+static void authorization_lines(Cli *cli, json_object *need, Lines *to)
+{
+        _cleanup_free_ char *line = NULL;
+
+        if (asprintf(&line, "%s signs in at %s, in the browser.", value_text_or(need, KEY_USER, "Your account"),
+                     value_text_or(need, KEY_OAUTH_ISSUER, "the provider")) >= 0)
+                lines_wrap(to, output_columns(cli), "", line);
+        hint_lines(cli, need, to);
+}
+
 /* How it is given stands behind the lines. */
 static void print_how(Cli *cli, json_object *need)
 {
         if (need_is(need, NEED_PASSWORD))
                 output_note(cli, "Needed: the password. Give it by --password-file=FILE.\n");
+        else if (need_is(need, NEED_AUTHORIZATION))
+                output_note(cli, "Needed: that you sign in. Do so by --sign-in=browser or --sign-in=device%s.\n",
+                            value_text(need, KEY_ALTERNATIVE) ? ", or give an app password by --password-file=FILE"
+                                                              : "");
         else if (need_is(need, NEED_SERVER_APPROVAL))
                 output_note(cli,
                             "Needed: your approval. Give it by --approve-domain=%s or --yes.\n",
@@ -232,6 +246,8 @@ void need_lines(Cli *cli, json_object *need, Lines *to)
         else if (need_is(need, NEED_VERIFICATION_CODE))
                 lines_wrap(to, output_columns(cli), "",
                            "The mail that was sent to yourself has not arrived yet.");
+        else if (need_is(need, NEED_AUTHORIZATION))
+                authorization_lines(cli, need, to);
         else if (need_is(need, NEED_USER_ACTION))
                 action_lines(cli, need, to);
         else

@@ -68,6 +68,13 @@ install_packages() {
         [ -z "$missing" ] || die "still not installed: $missing"
 }
 
+# The lab's OpenID provider comes from npm, which Debian has apart from nodejs and others have in it. Without it the tests that
+# need it say what is missing, and fail.
+install_issuer() {
+        command -v npm >/dev/null || install_packages npm
+        PYTHONPATH=$project/tests/lab PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m wplab.issuer || say "the lab's OpenID provider is missing"
+}
+
 make_users() {
         if ! getent passwd waypost >/dev/null; then
                 { [ -f "$project/systemd/waypost.sysusers" ] \

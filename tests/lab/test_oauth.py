@@ -2,9 +2,16 @@
 """Sign-ins in the browser from end to end: a real OpenID provider, Dovecot and Postfix that ask it about each token, and a browser of a
 few lines (a real one in the long run). Attacks and faults have a file of their own (test_oauth_faults.py).
 """
+import fcntl
 import os
+import pty
 import re
+import struct
+import subprocess
+import termios
+import threading
 import time
+import urllib.parse
 
 import pytest
 
@@ -305,3 +312,116 @@ def test_real_browser(client, lab):
     oauth.complete(setup, done.stdout.decode().strip())
     assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
 
+
+
+# -- by the client program
+
+class Program:
+    """`waypost` that waits for a browser: runs in the client's namespace, and what it says can be read while it does."""
+
+    def __init__(self, bus, *argv, terminal=False):
+        self.text, self.lock = '', threading.Lock()
+        command = [os.path.join(bus.build, 'cli', 'waypost'), *argv]
+        self.master = None
+        if terminal:
+            self.master, slave = pty.openpty()
+            fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack('HHHH', 40, 100, 0, 0))
+            self.process = subprocess.Popen(bus.command(command), env=dict(bus.environment(), TERM='xterm', LANG='C.UTF-8'),
+                                            stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+            os.close(slave)
+            source = self.master
+        else:
+            self.process = subprocess.Popen(bus.command(command), env=bus.environment(), stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            source = self.process.stdout.fileno()
+        self.reader = threading.Thread(target=self.read, args=(source,), daemon=True)
+        self.reader.start()
+
+    def read(self, source):
+        while True:
+            try:
+                data = os.read(source, 4096)
+            except OSError:
+                data = b''
+            if not data:
+                return
+            with self.lock:
+                self.text += data.decode(errors='replace')
+
+    def wait(self, pattern, seconds=60):
+        found = []
+
+        def look():
+            with self.lock:
+                found[:] = re.findall(pattern, self.text, re.S)
+            return found or self.process.poll() is not None and not self.reader.is_alive()
+        until(look, f'the client to say {pattern}', seconds)
+        assert found, self.text
+        return found[0]
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def end(self, seconds=60):
+        code = self.process.wait(seconds)
+        self.reader.join(5)
+        if self.master:
+            os.close(self.master)
+        return code
+
+
+def visit(lab, address):
+    """What the browser does at last: it asks the port on the client's own loopback."""
+    parts = urllib.parse.urlsplit(address)
+    with lab.client.connect(parts.hostname, parts.port) as sock:
+        sock.sendall(f'GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n'.encode())
+        answer = b''
+        while data := sock.recv(4096):
+            answer += data
+    return answer.decode()
+
+
+URL = re.escape(ISSUER) + r'/auth\?[^\s\x1b]+'
+
+
+def test_client_by_browser(service, lab):
+    lab.set_account('cli@example.test', password='clipw')
+    program = Program(service, 'add', 'cli@example.test', '--sign-in=browser')
+    url = program.wait(URL)
+    back = Browser(lab).go(url, 'cli@example.test')
+    # Guesses at the port get nothing, and end nothing.
+    port = urllib.parse.urlsplit(back).port
+    for path, host in (('/', None), ('/callback', None), ('/other?code=x&state=y', None), ('/callback?code=x', 'evil.example')):
+        with lab.client.connect('127.0.0.1', port) as sock:
+            sock.sendall(f'GET {path} HTTP/1.1\r\nHost: {host or f"127.0.0.1:{port}"}\r\n\r\n'.encode())
+            assert sock.recv(4096).startswith(b'HTTP/1.1 404 ')
+    page = visit(lab, back)
+    assert page.startswith('HTTP/1.1 200 ') and 'code' not in page.split('\r\n\r\n')[1]
+    assert program.end() == 0, program.text
+    assert 'Bearer' not in program.text
+
+
+def test_client_over_ssh(service, lab):
+    """On a terminal, with the browser elsewhere: the last address is pasted; what is not it does no harm."""
+    lab.set_account('ssh@example.test', password='sshpw')
+    program = Program(service, 'add', 'ssh@example.test', terminal=True)
+    url = program.wait(URL)
+    back = Browser(lab).go(url, 'ssh@example.test')
+    program.wait('Paste the address')
+    program.type('http://127.0.0.1:1/callback?code=a&state=b\n')
+    program.wait('That was not it')
+    program.type(back + '\n')
+    assert program.end() == 0, program.text
+
+
+def test_client_by_device(service, lab):
+    lab.set_account('tv@example.test', password='tvpw')
+    program = Program(service, 'add', 'tv@example.test', '--sign-in=device', '--receive-only')
+    code = program.wait(r'((?:[A-Z] ){4}- (?:[A-Z] ){3}[A-Z])').replace(' ', '')
+    Browser(lab).go(f'{ISSUER}/device?user_code={code}', 'tv@example.test')
+    assert program.end(90) == 0, program.text
+    # And again, for the account it made.
+    program = Program(service, 'authorize', 'tv@example.test', '--device')
+    code = program.wait(r'((?:[A-Z] ){4}- (?:[A-Z] ){3}[A-Z])').replace(' ', '')
+    Browser(lab).go(f'{ISSUER}/device?user_code={code}', 'tv@example.test')
+    assert program.end(90) == 0 and 'goes on where it stopped' in program.text, program.text
