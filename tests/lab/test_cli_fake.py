@@ -582,7 +582,7 @@ def test_help_and_version():
         return done.stdout
     top = out('--help')
     verbs = re.findall(r'^  ([a-z]+) ', top, re.M)
-    assert verbs == ('add list show fetch history watch why pause resume password configure remove doctor report discover explain '
+    assert verbs == ('add list show fetch history watch why pause resume password authorize configure remove doctor report discover explain '
                      'causes').split()
     for verb in verbs:
         text = out(verb, '--help')
