@@ -73,8 +73,8 @@ const Verb verb_authorize = {
         .min_operands = 1,
         .max_operands = 1,
         .summary = "Sign an account in again, in the browser",
-        .text = "The page to sign in at is opened or shown. Whoever uses another computer's browser pastes the address\n"
-                "that it ends at. The account and its mail stay as they are.\n",
+        .text = "The page to sign in at is opened or shown. Whoever uses another computer's browser pastes\n"
+                "the address that it ends at. The account and its mail stay as they are.\n",
         .options = options,
         .run = run,
 };
