@@ -18,6 +18,21 @@ static int check_keep(Cli *cli, const Arguments *arguments, const char *keep)
                            "--keep takes server, none or days like 30d, not %s.", keep);
 }
 
+/* Names have no comma; who has one in his uses the bus. */
+static void settings_folders(json_object *settings, const char *names)
+{
+        json_object *list = json_object_new_array();
+
+        for (const char *p = names; list && *p;) {
+                size_t len = strcspn(p, ",");
+
+                if (len > 0)
+                        json_object_array_add(list, json_object_new_string_len(p, (int) len));
+                p += len + (p[len] == ',');
+        }
+        json_object_object_add(settings, KEY_FOLDERS, list);
+}
+
 int settings_read(Cli *cli, const Arguments *arguments, json_object **ret)
 {
         _cleanup_json_ json_object *settings = json_object_new_object();
@@ -38,6 +53,8 @@ int settings_read(Cli *cli, const Arguments *arguments, json_object **ret)
                 value_set_text(settings, KEY_DELIVERY, delivery);
         if (name)
                 value_set_text(settings, KEY_DISPLAY_NAME, name);
+        if (argument_given(arguments, KEY_FOLDERS))
+                settings_folders(settings, argument_text(arguments, KEY_FOLDERS) ?: "");
         if (interval)
                 json_object_object_add(settings, KEY_INTERVAL, json_object_new_uint64(interval));
         *ret = TAKE(settings);

@@ -5,8 +5,10 @@
 #include "cli/verb.h"
 
 #define SETTING_OPTIONS                                                       \
-        { "keep", 0, "server|none|Nd",                                        \
-          "Leave fetched mail there (default), delete it, or after N days" }, \
+        { "folders", 0, "NAME,...",                                           \
+          "IMAP folders that are fetched besides INBOX" },                    \
+                { "keep", 0, "server|none|Nd",                                \
+                  "Leave fetched mail there (default), delete it, or after N days" }, \
                 { "interval", 0, "SECONDS", "How often to fetch" },           \
                 { "delivery", 0, "maildir|lmtp", "Where fetched mail goes" }, \
         {                                                                     \

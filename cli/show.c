@@ -59,7 +59,8 @@ static void print_interval(Cli *cli, json_object *account)
 
 static void print_account(Cli *cli, json_object *account)
 {
-        json_object *warnings = value_list(account, "warnings");
+        json_object *warnings = value_list(account, "warnings"),
+                    *folders = value_list(account, KEY_FOLDERS);
 
         output_result(cli, "%s%s%s\n", output_colour(cli, COLOUR_BOLD),
                       value_text_or(account, "address", "?"), output_colour(cli, COLOUR_NONE));
@@ -75,6 +76,8 @@ static void print_account(Cli *cli, json_object *account)
         output_result(cli, "  %-17s %s\n", "can-send",
                       value_flag(account, "can-send") ? "yes" : "not proved");
         print_text(cli, account, "keep");
+        for (size_t i = 0; i < value_length(folders); i++)
+                output_result(cli, "  %-17s %s\n", "folder", value_item(folders, i));
         print_text(cli, account, "delivery");
         print_text(cli, account, "location");
         output_result(cli, "  %-17s %" PRIu64 "\n", "messages-fetched",

@@ -23,6 +23,7 @@ enum {
         LIMIT_RESPONSE = 256 * 1024, /* octets of one IMAP response, message content not counted */
         LIMIT_UNTAGGED = 20000,      /* IMAP responses nobody asked for, before the one that was */
         LIMIT_FOLDERS = 1000,        /* folders of an account that are looked at */
+        LIMIT_FOLDER_LOCAL = 240, /* octets of its name in the Maildir */
         LIMIT_FOLDER = 500,          /* octets of a folder's name */
         LIMIT_ADDRESSES = 16,        /* addresses of one host that are tried */
         LIMIT_DNS_RECORDS = 64,      /* records kept of one answer */

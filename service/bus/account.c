@@ -61,6 +61,24 @@ static int get_outgoing(sd_bus *sd, const char *path, const char *interface, con
         return append_server(reply, userdata, SIDE_OUTGOING);
 }
 
+/* Stored as lines. */
+static int get_folders(sd_bus *sd, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+        Account *object = userdata;
+        const char *line = object ? account_record(object)->folders : NULL, *end;
+        int r = sd_bus_message_open_container(reply, 'a', "s");
+
+        for (; r >= 0 && line && (end = strchr(line, '\n')); line = end + 1) {
+                _cleanup_free_ char *name = NULL;
+
+                r = text_set_n(&name, line, (size_t) (end - line));
+                if (r == 0)
+                        r = sd_bus_message_append_basic(reply, 's', name);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static int get_warnings(sd_bus *sd, const char *path, const char *interface, const char *property,
                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -282,6 +300,7 @@ const sd_bus_vtable account_vtable[] = {
         SD_BUS_PROPERTY("Outgoing", "a{sv}", get_outgoing, 0, CHANGES),
         SD_BUS_PROPERTY("Delivery", "s", get_delivery, 0, CHANGES),
         SD_BUS_PROPERTY("Location", "s", get_location, 0, CHANGES),
+        SD_BUS_PROPERTY("Folders", "as", get_folders, 0, CHANGES),
         SD_BUS_PROPERTY("Warnings", "as", get_warnings, 0, CHANGES),
         SD_BUS_PROPERTY("Run", "a{sv}", get_run, 0, CHANGES),
         SD_BUS_PROPERTY("MessagesFetched", "t", get_messages_fetched, 0, CHANGES),

@@ -20,11 +20,13 @@
 #include "proto/address.h"
 
 /* What came to the contract after its first version, and what this build can do. Names stay. */
-static const char *const features[] = { "pop3",           "smtp",
-                                        "maildir",        "verification-mail",
-                                        "explain",        "admin-view",
-                                        "start-settings", "lmtp",
-                                        "why",            NULL };
+/* clang-format off */
+static const char *const features[] = {
+        "pop3", "imap", "folders", "push", "smtp", "maildir", "verification-mail", "explain",
+        "admin-view", "start-settings", "lmtp", "why",
+        NULL,
+};
+/* clang-format on */
 
 DEFINE_GETTER(get_version, Bus, "s", object ? PACKAGE_VERSION : "");
 

@@ -148,8 +148,8 @@ static const struct {
         { true, ACCOUNT_CHANGED_RUN, { "Run" } },
         { true,
           ACCOUNT_CHANGED_SETTINGS,
-          { "Interval", "PollMinimum", "Keep", "DisplayName", "Incoming", "Outgoing", "Location",
-            "Delivery" } },
+          { "Interval", "PollMinimum", "Keep", "DisplayName", "Incoming", "Outgoing",
+            "Location", "Delivery", "Folders" } },
         { true, ACCOUNT_CHANGED_CAN_SEND, { "CanSend" } },
         { true, ACCOUNT_CHANGED_WARNINGS, { "Warnings" } },
 };

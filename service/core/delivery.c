@@ -37,7 +37,8 @@ typedef struct Rows {
 struct Delivery {
         Account *account;
         Core *core;
-        Maildir *maildir;
+        Maildir *maildir, *folder; /* folder: where messages go, NULL into the Maildir itself */
+        char *folder_name;
         const DeliveryEvents *events;
         bool by_lmtp;
         Lmtp lmtp;
@@ -77,7 +78,9 @@ Delivery *delivery_free(Delivery *delivery)
         for (size_t i = 0; i < delivery->n_queue; i++)
                 batch_free(delivery->queue[i]);
         fd_close(delivery->fd);
+        maildir_free(delivery->folder);
         maildir_free(delivery->maildir);
+        free(delivery->folder_name);
         lmtp_deinit(&delivery->lmtp);
         free(delivery->out);
         free(delivery->done.rows);
@@ -123,16 +126,59 @@ static int rows_append(Rows *to, uint64_t row)
         return 0;
 }
 
-int delivery_recover(Delivery *delivery, const uint64_t *staged, size_t n_staged)
+static int folder_open(Delivery *d, const char *name)
 {
+        d->folder = maildir_free(d->folder);
+        if (text_set(&d->folder_name, name) < 0)
+                return -ENOMEM;
+        return name ? maildir_open_folder(&d->folder, d->account->record.location, name,
+                                          d->account->record.uid)
+                    : 0;
+}
+
+/* Those of @staged from @from on that go to the same place as that one; their entries are emptied. */
+static int recover_folder(Delivery *d, const MessageRecord **staged, size_t n_staged, size_t from)
+{
+        _cleanup_free_ uint64_t *rows = calloc(n_staged, sizeof(*rows));
+        _cleanup_free_ uint8_t *flags = calloc(n_staged, sizeof(*flags));
+        const char *folder = staged[from]->folder;
+        size_t n = 0;
         int r;
 
-        r = maildir_clean(delivery->maildir, staged, n_staged);
-        if (r == 0 && n_staged > 0)
-                r = maildir_deliver(delivery->maildir, delivery->core->disk, staged, n_staged);
-        for (size_t i = 0; i < n_staged && r == 0; i++)
-                r = rows_append(&delivery->done, staged[i]);
+        if (!rows || !flags)
+                return -ENOMEM;
+        for (size_t i = from; i < n_staged; i++) {
+                if (!staged[i] || !text_equal(staged[i]->folder, folder))
+                        continue;
+                rows[n] = staged[i]->row;
+                flags[n++] = (uint8_t) staged[i]->flags;
+                staged[i] = NULL;
+        }
+        r = folder_open(d, folder);
+        if (r == 0)
+                r = maildir_deliver_to(d->maildir, d->folder, d->core->disk, rows, flags, n);
+        for (size_t i = 0; i < n && r == 0; i++)
+                r = rows_append(&d->done, rows[i]);
         return r;
+}
+
+int delivery_recover(Delivery *delivery, const MessageRecord *const *staged, size_t n_staged)
+{
+        _cleanup_free_ uint64_t *rows = calloc(n_staged + 1, sizeof(*rows));
+        _cleanup_free_ const MessageRecord **left = calloc(n_staged + 1, sizeof(*left));
+        int r;
+
+        if (!rows || !left)
+                return -ENOMEM;
+        for (size_t i = 0; i < n_staged; i++) {
+                rows[i] = staged[i]->row;
+                left[i] = staged[i];
+        }
+        r = maildir_clean(delivery->maildir, rows, n_staged);
+        for (size_t i = 0; i < n_staged && r == 0; i++)
+                if (left[i])
+                        r = recover_folder(delivery, left, n_staged, i);
+        return r < 0 ? r : folder_open(delivery, NULL);
 }
 
 int delivery_drop(Delivery *delivery, uint64_t row)
@@ -188,7 +234,9 @@ static int batch_stage(Delivery *d, const Batch *batch)
                                              .size = m->size,
                                              .octets = m->octets,
                                              .has_digest = true,
-                                             .delivered_usec = clock_real() };
+                                             .delivered_usec = clock_real(),
+                                             .flags = m->flags,
+                                             .folder = d->folder_name };
                 memcpy(staged[i].digest, m->digest, DIGEST_LEN);
         }
         rest.n_dropped = 0; /* at the run's end, or by delivery_settle() */
@@ -247,6 +295,7 @@ static int batch_hand_over_by_lmtp(Delivery *d, Batch *batch)
 static int batch_commit(Delivery *d, Batch *batch)
 {
         uint64_t rows[BATCH_MESSAGES];
+        uint8_t flags[BATCH_MESSAGES];
         int fds[BATCH_MESSAGES];
         int r;
 
@@ -254,12 +303,13 @@ static int batch_commit(Delivery *d, Batch *batch)
         for (size_t i = 0; i < batch->n; i++) {
                 batch->fds[i] = -1;
                 rows[i] = batch->messages[i].row;
+                flags[i] = (uint8_t) batch->messages[i].flags;
         }
         r = maildir_sync_files(d->maildir, d->core->disk, fds, batch->n);
         if (r == 0)
                 r = batch_stage(d, batch);
         if (r == 0)
-                r = maildir_deliver(d->maildir, d->core->disk, rows, batch->n);
+                r = maildir_deliver_to(d->maildir, d->folder, d->core->disk, rows, flags, batch->n);
         for (size_t i = 0; i < batch->n && r == 0; i++)
                 r = rows_append(&d->done, rows[i]);
         return r < 0 ? r
@@ -321,6 +371,16 @@ int delivery_flush(Delivery *delivery)
         int r = batch_hand_over(delivery);
 
         return r < 0 ? r : committer_wait(delivery, 0);
+}
+
+int delivery_into(Delivery *delivery, const char *folder)
+{
+        int r;
+
+        if (delivery->by_lmtp || text_equal(delivery->folder_name, folder))
+                return 0;
+        r = delivery_flush(delivery);
+        return r < 0 ? r : folder_open(delivery, folder);
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------------- */
@@ -391,13 +451,13 @@ uint64_t delivery_size(const Delivery *delivery)
         return delivery->message.size;
 }
 
-int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN])
+int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN], unsigned flags)
 {
         Batch *b;
         int r;
 
         memcpy(delivery->message.digest, digest, DIGEST_LEN);
-
+        delivery->message.flags = flags;
         r = out_flush(delivery);
         if (r < 0)
                 return r;

@@ -17,6 +17,7 @@ typedef struct Delivered {
         uint32_t tag; /* the caller's, of delivery_begin() */
         /* for the store, see MessageRecord */
         uint64_t octets;
+        unsigned flags; /* MAILDIR_SEEN ... */
         uint8_t digest[DIGEST_LEN];
 } Delivered;
 
@@ -33,17 +34,20 @@ int delivery_open(Delivery **ret, Account *account, const DeliveryEvents *events
 /* Cancels what is under way. */
 Delivery *delivery_free(Delivery *delivery);
 DEFINE_CLEANUP(Delivery, delivery_free);
-/* Once, first: what a crash left. @staged (sorted) are the rows whose delivery was certain to come; everything else that was
+/* Once, first: what a crash left. @staged (rows ascend) are the messages whose delivery was certain to come; everything else that was
  * half-written is removed. Suspends. */
-int delivery_recover(Delivery *delivery, const uint64_t *staged, size_t n_staged);
+int delivery_recover(Delivery *delivery, const MessageRecord *const *staged, size_t n_staged);
+/* From here on messages go into this folder of the Maildir (NULL: into itself), after those before have been delivered. By LMTP there are no
+ * folders. Suspends. */
+int delivery_into(Delivery *delivery, const char *folder);
 
 /* One message after the other; its row is reserved in the store. All may suspend. @message: row, tag, octets; the rest is ignored. */
 int delivery_begin(Delivery *delivery, const Delivered *message);
 int delivery_write(Delivery *delivery, const char *data, size_t len);
 /* Octets written of the message under way. */
 uint64_t delivery_size(const Delivery *delivery);
-/* The message is complete. It is delivered with its batch. */
-int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN]);
+/* The message is complete. It is delivered with its batch, and with @flags where that can be. */
+int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN], unsigned flags);
 /* The message will not be complete: what there is of it is removed. Fine when none is under way. */
 void delivery_abandon(Delivery *delivery);
 /* Waits until all messages that ended are delivered. Suspends. */

@@ -76,7 +76,7 @@ static int fetch_refused(Fetch *f)
  * was not complete and will be read again. Rows ascend: the store gives them so. */
 static int fetch_recover(Fetch *f)
 {
-        _cleanup_free_ uint64_t *staged = calloc(f->n_known + 1, sizeof(*staged));
+        _cleanup_free_ const MessageRecord **staged = calloc(f->n_known + 1, sizeof(*staged));
         size_t n = 0;
         int r;
 
@@ -84,7 +84,7 @@ static int fetch_recover(Fetch *f)
                 return -ENOMEM;
         for (size_t i = 0; i < f->n_known; i++)
                 if (f->known[i].record.state == MESSAGE_STAGED)
-                        staged[n++] = f->known[i].record.row;
+                        staged[n++] = &f->known[i].record;
         r = delivery_recover(f->delivery, staged, n);
         for (size_t i = 0; i < f->n_known && r == 0; i++)
                 if (f->known[i].record.state == MESSAGE_STAGED)
@@ -220,7 +220,7 @@ int fetch_message_end(Fetch *f, FetchItem *item)
         f->n_read++;
         r = fetch_recognise(f, item, digest, delivery_size(f->delivery));
         if (r == 0)
-                return delivery_end(f->delivery, digest);
+                return delivery_end(f->delivery, digest, item->flags);
         delivery_abandon(f->delivery);
         return MIN(r, 0);
 }

@@ -24,6 +24,7 @@ typedef struct FetchItem {
         uint32_t occurrence; /* several with one uidl are counted */
         uint32_t number;     /* what the protocol calls it in this session */
         uint64_t octets;     /* as listed; a hint; 0 not known */
+        unsigned flags;      /* MAILDIR_SEEN ..., as the server has them */
         uint64_t row;        /* 0 none yet */
         bool known; /* delivered before: in an earlier run, or it has the same octets as one that was */
         bool proven;        /* this session has seen that it is the one that was delivered */

@@ -11,6 +11,7 @@
 
 /* Between two parts there is a pause of one round trip, in which the run can end. */
 enum { READ_MESSAGES = 2000, KEY_SIZE = 24 };
+#define NONE SIZE_MAX
 
 typedef struct Uid {
         uint32_t uid;
@@ -19,20 +20,23 @@ typedef struct Uid {
 
 /* One folder of this run. */
 typedef struct Folder {
-        const char *name;   /* as on the wire; borrowed */
-        char key[KEY_SIZE]; /* in names of messages */
-        char validity[16];
-        uint32_t highest;      /* UID known */
-        size_t n_present;      /* known, and not known to be gone */
-        size_t first, n;       /* its items */
-        size_t fresh, n_fresh; /* and of those what is to be read */
+        char name[LIMIT_FOLDER + 1];        /* as on the wire */
+        char local[LIMIT_FOLDER_LOCAL + 1]; /* in the Maildir; "" the Maildir itself */
+        bool missing;
+        char key[KEY_SIZE];         /* in names of messages */
+        char prefix[KEY_SIZE + 16]; /* of all of them: "KEY/VALIDITY/" */
+        uint32_t highest;           /* UID known */
+        size_t n_present;           /* known, and not known to be gone */
+        size_t first, n;            /* its items */
+        size_t fresh, n_fresh;      /* and of those what is to be read */
         bool listed;
         ImapMailbox box;
 } Folder;
 
 typedef struct ImapRun {
+        char **wanted; /* folders besides INBOX, as on the wire */
         Folder *folders;
-        size_t n_folders, at; /* at: the one that is selected */
+        size_t n_folders, at, selected; /* at: the one that is being listed */
         FetchItem *items;
         size_t n_items, n_allocated;
         FetchItem **fresh; /* folder by folder, UIDs ascending */
@@ -49,6 +53,7 @@ static void imap_run_deinit(Fetch *f)
         for (size_t i = 0; i < run->n_items; i++)
                 free(run->items[i].uidl);
         free(run->folders);
+        list_free(run->wanted);
         free(run->items);
         free(run->fresh);
         free(run->deletable);
@@ -77,23 +82,23 @@ static int folder_set_key(Folder *folder)
 }
 
 /* A server whose UIDs do not last, or that does not say, gives names for this run only. */
-static void folder_set_validity(Fetch *f, Folder *folder, const ImapMailbox *box)
+static void folder_set_prefix(Fetch *f, Folder *folder)
 {
-        if (box->uid_validity && !box->uids_not_sticky)
-                snprintf(folder->validity, sizeof(folder->validity), "%u", box->uid_validity);
-        else
-                snprintf(folder->validity, sizeof(folder->validity), "r%u", (uint32_t) f->run.id);
+        const ImapMailbox *box = &folder->box;
+        bool lasting = box->uid_validity && !box->uids_not_sticky;
+
+        snprintf(folder->prefix, sizeof(folder->prefix), "%s/%s%u/", folder->key,
+                 lasting ? "" : "r", lasting ? box->uid_validity : (uint32_t) f->run.id);
 }
 
-/* "KEY/VALIDITY/UID" of this folder: its UID, else 0. */
+/* The UID in a message's name, "KEY/VALIDITY/UID" of this folder; else 0. */
 static uint32_t folder_uid(const Folder *folder, const char *name)
 {
-        char prefix[KEY_SIZE + sizeof(folder->validity) + 2];
-        size_t len = (size_t) snprintf(prefix, sizeof(prefix), "%s/%s/", folder->key,
-                                       folder->validity);
+        size_t len = strlen(folder->prefix);
         uint64_t uid;
 
-        return strncmp(name, prefix, len) == 0 && text_to_u64(name + len, UINT32_MAX, &uid) == 0
+        return strncmp(name, folder->prefix, len) == 0 &&
+                               text_to_u64(name + len, UINT32_MAX, &uid) == 0
                        ? (uint32_t) uid
                        : 0;
 }
@@ -107,7 +112,7 @@ static int add_item(ImapRun *run, const Folder *folder, uint32_t uid)
                 return r;
         item = &run->items[run->n_items];
         *item = (FetchItem){ .number = uid };
-        r = text_format(&item->uidl, "%s/%s/%u", folder->key, folder->validity, uid);
+        r = text_format(&item->uidl, "%s%u", folder->prefix, uid);
         run->n_items += r == 0;
         return r;
 }
@@ -177,13 +182,21 @@ static int folder_list(Fetch *f, Folder *folder, const ImapMailbox *box)
 /* A session that has waited for news has it selected already, and has been told what has come. */
 static int folder_select(Fetch *f, Folder *folder)
 {
+        ImapRun *run = f->state;
         bool read_only = !run_deletes(f);
+        int r;
 
-        if (f->resumed && folder == ((ImapRun *) f->state)->folders && f->read_only == read_only) {
+        if (f->resumed && folder == run->folders && run->selected == NONE &&
+            f->read_only == read_only) {
                 folder->box = f->mailbox;
+                run->selected = 0;
                 return 0;
         }
-        return imap_select(f->session.imap, folder->name, read_only, &folder->box, &f->no);
+        run->selected = NONE; /* RFC 9051 section 6.3.2: also when it fails */
+        r = imap_select(f->session.imap, folder->name, read_only, &folder->box, &f->no);
+        if (r == 0)
+                run->selected = (size_t) (folder - run->folders);
+        return r;
 }
 
 /* A folder that is not there any more does not keep the others from being read. */
@@ -192,6 +205,8 @@ static int folder_open(Fetch *f, Folder *folder)
         ImapRun *run = f->state;
         int r;
 
+        if (folder->missing)
+                return fetch_note(f, "mailbox.folder-missing");
         r = folder_select(f, folder);
         if (r == 1 && run->n_folders > 1 && f->no.kind == OUTCOME_REPLY &&
             !text_equal(folder->name, "INBOX") && text_starts_nocase(f->no.text, "NO")) {
@@ -200,7 +215,7 @@ static int folder_open(Fetch *f, Folder *folder)
         }
         if (r)
                 return r;
-        folder_set_validity(f, folder, &folder->box);
+        folder_set_prefix(f, folder);
         return folder_list(f, folder, &folder->box);
 }
 
@@ -211,7 +226,6 @@ static int run_list(Fetch *f)
 
         for (run->at = 0; run->at < run->n_folders && r == 0; run->at++)
                 r = folder_open(f, &run->folders[run->at]);
-        run->at = run->n_folders - 1; /* still selected */
         f->run.listed = run->n_items;
         return r;
 }
@@ -289,13 +303,24 @@ static int sink_data(void *userdata, size_t index, const char *data, size_t len)
         return fetch_message_data(userdata, data, len);
 }
 
+/* Not \Deleted: whoever reads the Maildir might make that true. */
+static unsigned local_flags(unsigned flags)
+{
+        return (flags & IMAP_SEEN ? MAILDIR_SEEN : 0) |
+               (flags & IMAP_ANSWERED ? MAILDIR_REPLIED : 0) |
+               (flags & IMAP_FLAGGED ? MAILDIR_FLAGGED : 0) |
+               (flags & IMAP_DRAFT ? MAILDIR_DRAFT : 0);
+}
+
 static int sink_end(void *userdata, size_t index, uint32_t uid, unsigned flags)
 {
         Fetch *f = userdata;
         ImapRun *run = f->state;
         FetchItem *item = run_item(run, index);
-        int r = fetch_message_end(f, item);
+        int r;
 
+        item->flags = local_flags(flags);
+        r = fetch_message_end(f, item);
         run->answered = index + 1;
         /* All of its octets are those of one that was delivered. */
         if (r == 0 && item->known && f->account->record.keep == KEEP_NOT)
@@ -478,14 +503,13 @@ static int run_folder(Fetch *f, size_t index)
 
         if (!folder_has_work(f, folder))
                 return 0;
-        if (run->at != index) {
-                r = imap_select(f->session.imap, folder->name, !run_deletes(f), &folder->box,
-                                &f->no);
-                run->at = index;
-                if (r)
-                        return r;
-        }
-        r = folder_read(f, folder);
+        if (run->selected != index)
+                r = folder_select(f, folder);
+        if (r)
+                return r;
+        r = delivery_into(f->delivery, folder->local[0] ? folder->local : NULL);
+        if (r == 0)
+                r = folder_read(f, folder);
         return r ? r : folder_delete(f, folder);
 }
 
@@ -517,32 +541,93 @@ static int run_park(Fetch *f)
 
         if (!imap_capabilities(f->session.imap)->idle)
                 return 0;
-        if (run->at != 0) {
+        if (run->selected != 0) {
                 exists = first->box.exists;
-                r = imap_select(f->session.imap, first->name, !run_deletes(f), &first->box, &f->no);
+                r = folder_select(f, first);
                 if (r == 0 && first->box.exists > exists)
                         f->run.left++;
+                first->highest = 0;
         }
         f->mailbox = first->box;
-        f->mailbox.uid_next = run->at == 0 && first->listed ? first->highest + 1 : 0;
+        f->mailbox.uid_next = first->listed && first->highest ? first->highest + 1 : 0;
         f->read_only = !run_deletes(f);
         f->parkable = r == 0;
+        return r;
+}
+
+/* --- which folders ----------------------------------------------------------------------------------------------------------------- */
+
+/* Maildir++ has a dot between levels and none in a name; what stands in the way is written as the wire writes it (RFC 3501 section 5.1.3). */
+static int local_name(Folder *folder, char delimiter)
+{
+        _cleanup_buffer_ Buffer local = BUFFER(LIMIT_FOLDER_LOCAL);
+        int r = 0;
+
+        for (const char *p = folder->name; *p && r == 0; p++)
+                r = delimiter && *p == delimiter ? buffer_append(&local, ".", 1)
+                    : *p == '.'                  ? buffer_append(&local, "&AC4-", 5)
+                    : *p == '/'                  ? buffer_append(&local, "&AC8-", 5)
+                                                 : buffer_append(&local, p, 1);
+        if (r < 0)
+                return r == -ENOBUFS ? 0 : r; /* too long for a name here: it stays missing */
+        snprintf(folder->local, sizeof(folder->local), "%s", local.data);
+        folder->missing = folder->local[0] == '.';
+        return 0;
+}
+
+static int on_folder(void *userdata, const ImapFolder *listed)
+{
+        ImapRun *run = ((Fetch *) userdata)->state;
+
+        for (size_t i = 1; i < run->n_folders; i++)
+                if (listed->selectable && text_equal(run->folders[i].name, listed->name))
+                        return local_name(&run->folders[i], listed->delimiter);
+        return 0;
+}
+
+static int wanted_read(ImapRun *run, const char *folders)
+{
+        int r = 0;
+
+        for (const char *p = folders, *end; p && (end = strchr(p, '\n')) && r == 0; p = end + 1) {
+                _cleanup_buffer_ Buffer wire = BUFFER(LIMIT_FOLDER);
+                _cleanup_free_ char *name = NULL;
+
+                r = text_set_n(&name, p, (size_t) (end - p));
+                if (r == 0)
+                        r = imap_name_from_utf8(&wire, name);
+                if (r == 0)
+                        r = list_append(&run->wanted, wire.data, LIMIT_FOLDERS);
+                if (r == -EINVAL || r == -ENOBUFS)
+                        r = 0;
+        }
         return r;
 }
 
 static int run_prepare(Fetch *f)
 {
         ImapRun *run = f->state;
-        int r = 0;
+        int r;
 
-        run->folders = calloc(1, sizeof(*run->folders));
+        r = wanted_read(run, f->account->record.folders);
+        if (r < 0)
+                return r;
+        run->selected = NONE;
+        run->n_folders = 1 + list_len(run->wanted);
+        run->folders = calloc(run->n_folders, sizeof(*run->folders));
         if (!run->folders)
                 return -ENOMEM;
-        run->folders[0].name = "INBOX";
-        run->n_folders = 1;
-        for (size_t i = 0; i < run->n_folders && r == 0; i++)
+        for (size_t i = 0; i < run->n_folders && r == 0; i++) {
+                snprintf(run->folders[i].name, sizeof(run->folders[i].name), "%s",
+                         i == 0 ? "INBOX" : run->wanted[i - 1]);
+                run->folders[i].missing = i > 0;
                 r = folder_set_key(&run->folders[i]);
-        return r == 0 && !f->resumed ? imap_identify(f->session.imap, &f->no) : r;
+        }
+        if (r == 0 && !f->resumed)
+                r = imap_identify(f->session.imap, &f->no);
+        if (r == 0 && run->n_folders > 1)
+                r = imap_list(f->session.imap, on_folder, f, &f->no);
+        return r;
 }
 
 static int run_dialogue(Fetch *f)

@@ -72,11 +72,14 @@ static int load_known(void *userdata, const MessageRecord *record)
         f->known[f->n_known] = (FetchKnown){ .record = *record };
         known = &f->known[f->n_known].record;
         known->uidl = strdup(record->uidl);
-        known->reason = NULL;
+        known->reason = known->folder = NULL;
         if (!known->uidl)
                 return -ENOMEM;
         f->n_known++;
-        return text_set(&known->reason, record->reason);
+        return text_set(&known->reason, record->reason) < 0 ||
+                               text_set(&known->folder, record->folder) < 0
+                       ? -ENOMEM
+                       : 0;
 }
 
 int fetch_load_known(Fetch *f)
@@ -99,7 +102,7 @@ int fetch_update(Fetch *f, const MessageRecord *record)
                 return r;
         to = &f->updated[f->n_updated];
         *to = *record;
-        to->uidl = to->reason = NULL;
+        to->uidl = to->reason = to->folder = NULL; /* the folder does not change */
         if (text_set(&to->uidl, record->uidl) < 0)
                 return -ENOMEM;
         f->n_updated++;

@@ -10,11 +10,14 @@
 #include <sys/acl.h>
 #include <sys/stat.h>
 
+#include "base/limits.h"
 #include "base/text.h"
 #include "core/directory.h"
 #include "core/maildir.h"
 
-enum { NAME_SIZE = 48, NAME_TRIES = 16, SYNC_PARTS = 4, REMOVE_TRIES = 4 };
+#define FOLDER_MARK "maildirfolder"
+
+enum { NAME_SIZE = 56, NAME_TRIES = 16, SYNC_PARTS = 4, REMOVE_TRIES = 4 };
 
 /* Counted: a job of the pool may still work in it when the fiber that asked is gone. */
 struct Maildir {
@@ -167,6 +170,28 @@ int maildir_open(Maildir **ret, const char *location, uid_t owner)
         return 0;
 }
 
+int maildir_open_folder(Maildir **ret, const char *location, const char *name, uid_t owner)
+{
+        _cleanup_(maildir_freep) Maildir *folder = NULL;
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int mark = -1;
+        int r;
+
+        if (!*name || *name == '.' || strchr(name, '/') || strlen(name) > LIMIT_FOLDER_LOCAL)
+                return -EINVAL;
+        r = text_format(&path, "%s/.%s", location, name);
+        if (r == 0)
+                r = maildir_open(&folder, path, owner);
+        if (r < 0)
+                return r;
+        /* Maildir++: the file that tells a folder from a Maildir. */
+        mark = openat(folder->root, FOLDER_MARK, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (mark < 0)
+                return -errno;
+        *ret = TAKE(folder);
+        return 0;
+}
+
 /* --- names --- */
 
 static void name_in_tmp(char to[NAME_SIZE], uint64_t row)
@@ -174,12 +199,24 @@ static void name_in_tmp(char to[NAME_SIZE], uint64_t row)
         snprintf(to, NAME_SIZE, "%" PRIu64 ".waypost", row);
 }
 
-static void name_in_new(char to[NAME_SIZE], uint64_t row, unsigned try)
+/* Flags in the order that the letters have. */
+static void name_append_flags(char to[NAME_SIZE], unsigned flags)
+{
+        size_t len = strlen(to);
+
+        if (flags)
+                snprintf(to + len, NAME_SIZE - len, ":2,%s%s%s%s", flags & MAILDIR_DRAFT ? "D" : "",
+                         flags & MAILDIR_FLAGGED ? "F" : "", flags & MAILDIR_REPLIED ? "R" : "",
+                         flags & MAILDIR_SEEN ? "S" : "");
+}
+
+static void name_in_new(char to[NAME_SIZE], uint64_t row, unsigned try, unsigned flags)
 {
         if (try == 1)
                 snprintf(to, NAME_SIZE, "%012" PRIu64 ".W.waypost", row);
         else
                 snprintf(to, NAME_SIZE, "%012" PRIu64 ".W%u.waypost", row, try);
+        name_append_flags(to, flags);
 }
 
 /* Returns 0 when @name is what name_in_tmp() makes of @ret_row. */
@@ -273,10 +310,11 @@ int maildir_clean(Maildir *maildir, const uint64_t *staged, size_t n_staged)
 /* Owns its descriptors and rows; whoever waits for it may go. */
 typedef struct MaildirJob {
         Job job;
-        Maildir *maildir;
+        Maildir *maildir, *folder; /* from, to */
         int *fds;
         size_t n_fds;
         uint64_t *rows;
+        uint8_t *flags; /* NULL: none */
         size_t n_rows;
         bool sync_tmp;
 } MaildirJob;
@@ -289,6 +327,8 @@ static void maildir_job_free(Job *base)
                 fd_close(job->fds[i]);
         free(job->fds);
         free(job->rows);
+        free(job->flags);
+        maildir_free(job->folder);
         maildir_free(job->maildir);
         free(job);
 }
@@ -440,40 +480,41 @@ int maildir_sync_files(Maildir *maildir, Pool *pool, int *fds_take, size_t n)
 
 /* --- delivery --- */
 
-/* Returns 1 when @a in tmp/ and @b in new/ are one file: a link that a crash left half-way. */
-static int names_same(Maildir *maildir, const char *a, const char *b)
+/* Returns 1 when @a in tmp/ and @b in @place are one file: a link that a crash left half-way. */
+static int names_same(Maildir *maildir, int place, const char *a, const char *b)
 {
         struct stat one, two;
 
         if (fstatat(maildir->tmp, a, &one, AT_SYMLINK_NOFOLLOW) < 0 ||
-            fstatat(maildir->new, b, &two, AT_SYMLINK_NOFOLLOW) < 0)
+            fstatat(place, b, &two, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT ? 0 : -errno;
         return one.st_dev == two.st_dev && one.st_ino == two.st_ino;
 }
 
 /* Renames without replacing. Where the file system cannot, a link and an unlink do it in an order that loses nothing. */
-static int name_move(Maildir *maildir, const char *from, const char *to)
+static int name_move(Maildir *maildir, int place, const char *from, const char *to)
 {
-        if (renameat2(maildir->tmp, from, maildir->new, to, RENAME_NOREPLACE) == 0)
+        if (renameat2(maildir->tmp, from, place, to, RENAME_NOREPLACE) == 0)
                 return 0;
         if (errno != EINVAL && errno != ENOSYS)
                 return -errno;
-        if (linkat(maildir->tmp, from, maildir->new, to, 0) < 0)
+        if (linkat(maildir->tmp, from, place, to, 0) < 0)
                 return -errno;
         return unlinkat(maildir->tmp, from, 0) < 0 ? -errno : 0;
 }
 
-static int row_deliver(Maildir *maildir, uint64_t row)
+static int row_deliver(Maildir *maildir, Maildir *folder, uint64_t row, unsigned flags)
 {
+        int place = flags ? folder->cur : folder->new;
         char from[NAME_SIZE], to[NAME_SIZE];
         struct stat st;
         int r = -EEXIST;
 
         name_in_tmp(from, row);
         for (unsigned try = 1; try <= NAME_TRIES && r == -EEXIST; try++) {
-                name_in_new(to, row, try);
-                r = name_move(maildir, from, to);
-                if (r == -EEXIST && names_same(maildir, from, to) > 0)
+                name_in_new(to, row, try, flags);
+                r = name_move(maildir, place, from, to);
+                if (r == -EEXIST && names_same(maildir, place, from, to) > 0)
                         return unlinkat(maildir->tmp, from, 0) < 0 ? -errno : 0;
         }
         /* Gone from tmp/ is delivered; gone together with new/ is not. */
@@ -487,15 +528,28 @@ static int row_deliver(Maildir *maildir, uint64_t row)
 static int job_deliver(Job *base)
 {
         MaildirJob *job = (MaildirJob *) base;
+        Maildir *folder = job->folder;
+        unsigned with_flags = 0, flags;
         int r = 0, s;
 
-        for (size_t i = 0; i < job->n_rows && r == 0; i++)
-                r = row_deliver(job->maildir, job->rows[i]);
-        s = folder_sync(job->maildir, job->maildir->new);
+        for (size_t i = 0; i < job->n_rows && r == 0; i++) {
+                flags = job->flags ? job->flags[i] : 0;
+                with_flags |= flags;
+                r = row_deliver(job->maildir, folder, job->rows[i], flags);
+        }
+        s = folder_sync(folder, folder->new);
+        if (s == 0 && with_flags)
+                s = folder_sync(folder, folder->cur);
         return r < 0 ? r : s;
 }
 
 int maildir_deliver(Maildir *maildir, Pool *pool, const uint64_t *rows, size_t n)
+{
+        return maildir_deliver_to(maildir, NULL, pool, rows, NULL, n);
+}
+
+int maildir_deliver_to(Maildir *maildir, Maildir *folder, Pool *pool, const uint64_t *rows,
+                       const uint8_t *flags, size_t n)
 {
         _cleanup_(maildir_job_unrefp) MaildirJob *job = NULL;
 
@@ -509,6 +563,13 @@ int maildir_deliver(Maildir *maildir, Pool *pool, const uint64_t *rows, size_t n
                 return -ENOMEM;
         memcpy(job->rows, rows, n * sizeof(*rows));
         job->n_rows = n;
+        job->folder = maildir_ref(folder ? folder : maildir);
+        if (flags) {
+                job->flags = malloc(n);
+                if (!job->flags)
+                        return -ENOMEM;
+                memcpy(job->flags, flags, n);
+        }
         return job_wait(pool, job);
 }
 
@@ -577,24 +638,60 @@ static int parent_open(int *ret_fd, const char *location, const char **ret_name)
         return directory_open(ret_fd, path, 0, 0);
 }
 
-int maildir_remove(const char *location)
+static int root_remove(int parent, const char *name, bool with_folders);
+
+/* Maildir++ is flat: folders are directories in the root whose names begin with a dot. What is none stays, and the root with it. */
+static int folders_remove(int root)
 {
-        static const char *const folders[] = { "tmp", "new", "cur" };
-        _cleanup_close_ int parent = -1, root = -1;
-        const char *name;
+        _cleanup_(folder_read_endp) DIR *directory = folder_read(root);
+        struct dirent *entry;
         int r;
 
-        r = parent_open(&parent, location, &name);
-        if (r == 0)
-                r = directory_open_at(&root, parent, name, 0, 0);
+        if (!directory)
+                return -errno;
+        while (errno = 0, (entry = readdir(directory))) {
+                const char *name = entry->d_name;
+
+                if (*name != '.' || text_equal(name, ".") || text_equal(name, ".."))
+                        continue;
+                r = root_remove(root, name, false);
+                if (r < 0 && r != -ENOTDIR && r != -ENOTEMPTY && r != -ELOOP)
+                        return r;
+        }
+        return -errno;
+}
+
+static int root_remove(int parent, const char *name, bool with_folders)
+{
+        static const char *const folders[] = { "tmp", "new", "cur" };
+        _cleanup_close_ int root = -1;
+        int r;
+
+        r = directory_open_at(&root, parent, name, 0, 0);
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
         r = folder_check(root);
         for (size_t i = 0; i < ELEMENTS(folders) && r == 0; i++)
                 r = folder_remove(root, folders[i]);
+        if (r == 0 && with_folders)
+                r = folders_remove(root);
         if (r < 0)
                 return r;
+        if (unlinkat(root, FOLDER_MARK, 0) < 0 && errno != ENOENT)
+                return -errno;
         if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 return -errno;
         return fsync(parent) < 0 ? -errno : 0;
+}
+
+int maildir_remove(const char *location)
+{
+        _cleanup_close_ int parent = -1;
+        const char *name;
+        int r;
+
+        r = parent_open(&parent, location, &name);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        return root_remove(parent, name, true);
 }

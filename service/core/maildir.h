@@ -18,7 +18,7 @@ typedef struct Maildir Maildir;
 int maildir_open(Maildir **ret, const char *location, uid_t owner);
 Maildir *maildir_free(Maildir *maildir);
 DEFINE_CLEANUP(Maildir, maildir_free);
-/* Removes the whole Maildir (used when an account is removed with its mail, and after a setup that was cancelled). Only what
+/* Removes the whole Maildir and its folders (used when an account is removed with its mail, and after a setup that was cancelled). Only what
  * maildir_open() made or mail that lies in it; never follows links; parents stay. The owner is shut out first. A missing one is fine.
  * Returns 0, -ENOTEMPTY (there is more in it: that stays), -EPERM (not ours), -errno. Blocking: on a pool. */
 int maildir_remove(const char *location);
@@ -38,5 +38,13 @@ int maildir_sync_files(Maildir *maildir, Pool *pool, int *fds_take, size_t n);
 /* Renames each from tmp/ into new/ and fsyncs new/. A file that is no longer in tmp/ was delivered before (after a crash): fine.
  * Suspends. After an error some may have been renamed: to be called again with all of them. */
 int maildir_deliver(Maildir *maildir, Pool *pool, const uint64_t *rows, size_t n);
+/* The folder @name (Maildir++: "Archive.2024", no dot in front) of the Maildir at @location: a Maildir of its own, made when it is missing,
+ * with the same owner. Its tmp/ is not used: what goes into a folder is written in the Maildir's own. Results as of maildir_open(); -EINVAL for
+ * a name that could be another place. */
+int maildir_open_folder(Maildir **ret, const char *location, const char *name, uid_t owner);
+enum { MAILDIR_SEEN = 1, MAILDIR_REPLIED = 2, MAILDIR_FLAGGED = 4, MAILDIR_DRAFT = 8 };
+/* maildir_deliver() from @maildir's tmp/ to @folder (NULL: its own); those with @flags (NULL: none has) go into cur/, where flags are. */
+int maildir_deliver_to(Maildir *maildir, Maildir *folder, Pool *pool, const uint64_t *rows,
+                       const uint8_t *flags, size_t n);
 /* After a crash: removes every file of ours in tmp/ whose row is not in @staged (sorted). Returns 0, -errno. */
 int maildir_clean(Maildir *maildir, const uint64_t *staged, size_t n_staged);

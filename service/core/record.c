@@ -28,6 +28,7 @@ void account_record_deinit(AccountRecord *record)
         free(record->display_name);
         free(record->location);
         free(record->delivery);
+        free(record->folders);
         free(record->cause);
         endpoint_deinit(&record->incoming);
         endpoint_deinit(&record->outgoing);
@@ -39,7 +40,7 @@ int account_record_copy(AccountRecord *to, const AccountRecord *from)
         _cleanup_(account_record_deinit) AccountRecord copy = *from;
 
         copy.user_name = copy.address = copy.display_name = copy.location = copy.cause =
-                copy.delivery = NULL;
+                copy.delivery = copy.folders = NULL;
         copy.incoming = copy.outgoing = (Endpoint){};
         if (text_set(&copy.user_name, from->user_name) < 0 ||
             text_set(&copy.address, from->address) < 0 ||
@@ -47,6 +48,7 @@ int account_record_copy(AccountRecord *to, const AccountRecord *from)
             text_set(&copy.location, from->location) < 0 ||
             text_set(&copy.cause, from->cause) < 0 ||
             text_set(&copy.delivery, from->delivery) < 0 ||
+            text_set(&copy.folders, from->folders) < 0 ||
             endpoint_copy(&copy.incoming, &from->incoming) < 0 ||
             endpoint_copy(&copy.outgoing, &from->outgoing) < 0)
                 return -ENOMEM;
@@ -68,6 +70,7 @@ void message_record_deinit(MessageRecord *record)
 {
         free(record->uidl);
         free(record->reason);
+        free(record->folder);
         *record = (MessageRecord){};
 }
 

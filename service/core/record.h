@@ -27,6 +27,7 @@ typedef struct AccountRecord {
         Keep keep;
         uint64_t keep_days;         /* with KEEP_DAYS */
         char *delivery;             /* how mail is handed over: NULL into the Maildir, "lmtp" */
+        char *folders;              /* of IMAP, besides INBOX: names in UTF-8, each ended by LF; NULL none */
         uint64_t interval_usec;     /* the user's wish */
         uint64_t poll_minimum_usec; /* what the server demands: LOGIN-DELAY, checkInterval */
         char *location;             /* the Maildir */
@@ -88,6 +89,8 @@ typedef struct MessageRecord {
         uint8_t digest[DIGEST_LEN]; /* of the content, see core/identity.h */
         uint64_t delivered_usec;    /* since 1970; 0 not known */
         uint64_t absent_usec;       /* since when the server does not list it; 0 it does */
+        unsigned flags;             /* MAILDIR_SEEN ..., with which it is delivered */
+        char *folder;               /* of the Maildir, where it is delivered; NULL into itself */
         uint32_t tries;             /* how often reading it has failed */
         char *reason;               /* why, the last time; NULL */
 } MessageRecord;

@@ -204,6 +204,27 @@ static int read_protocols(Setup *setup, const char *name, const char **ret_why)
                                   "'protocol' must be pop3, imap or auto");
 }
 
+/* Names in UTF-8; INBOX is among them in any case. */
+static int folders_read(Core *core, AccountRecord *record, char *const *list, const char **ret_why)
+{
+        _cleanup_buffer_ Buffer lines = BUFFER(LIMIT_FOLDERS * (LIMIT_FOLDER + 1)),
+                                wire = BUFFER(LIMIT_FOLDER);
+        int r = 0;
+
+        if (list_len(list) > LIMIT_FOLDERS)
+                return core_why(core, ret_why, SETUP_INVALID_KEY, "'folders' are too many");
+        for (; list && *list && r == 0; list++) {
+                buffer_clear(&wire);
+                r = **list ? imap_name_from_utf8(&wire, *list) : -EINVAL;
+                if (r == -EINVAL || r == -ENOBUFS)
+                        return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                        "'folders' has a name that cannot be one");
+                if (r == 0 && !text_equal_nocase(*list, "INBOX"))
+                        r = buffer_printf(&lines, "%s\n", *list);
+        }
+        return r < 0 ? r : text_set(&record->folders, lines.len > 0 ? lines.data : NULL);
+}
+
 /* What Commit may be given, and StartSetup already: nobody wants to hear of a bad interval after the password. */
 static int settings_apply(Core *core, AccountRecord *record, const Dict *settings,
                           const char **ret_why)
@@ -213,6 +234,7 @@ static int settings_apply(Core *core, AccountRecord *record, const Dict *setting
                    *name = dict_text(settings, KEY_DISPLAY_NAME);
         uint64_t interval = dict_number(settings, KEY_INTERVAL, 0), days = 0;
         Keep kept = KEEP_ON_SERVER;
+        int r;
 
         if (keep && keep_read(keep, &kept, &days) < 0)
                 return core_why(core, ret_why, SETUP_INVALID_KEY,
@@ -237,6 +259,11 @@ static int settings_apply(Core *core, AccountRecord *record, const Dict *setting
                 return -ENOMEM;
         if (interval)
                 record->interval_usec = interval * USEC_PER_SEC;
+        if (dict_find(settings, KEY_FOLDERS)) {
+                r = folders_read(core, record, dict_list(settings, KEY_FOLDERS), ret_why);
+                if (r != 0)
+                        return r;
+        }
         return name ? text_set(&record->display_name, name) : 0;
 }
 
@@ -248,7 +275,8 @@ int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
                 { KEY_INCOMING, DICT_DICT },     { KEY_OUTGOING, DICT_DICT },
                 { KEY_RECEIVE_ONLY, DICT_BOOL }, { KEY_DELETE_VERIFICATION, DICT_BOOL },
                 { KEY_KEEP, DICT_TEXT },         { KEY_DELIVERY, DICT_TEXT },
-                { KEY_INTERVAL, DICT_NUMBER },   { KEY_DISPLAY_NAME, DICT_TEXT }
+                { KEY_INTERVAL, DICT_NUMBER },   { KEY_DISPLAY_NAME, DICT_TEXT },
+                { KEY_FOLDERS, DICT_LIST }
         };
         int r;
 
@@ -279,7 +307,8 @@ int account_read_settings(Core *core, AccountRecord *record, const Dict *setting
         static const OptionKey keys[] = { { KEY_KEEP, DICT_TEXT },
                                           { KEY_DELIVERY, DICT_TEXT },
                                           { KEY_INTERVAL, DICT_NUMBER },
-                                          { KEY_DISPLAY_NAME, DICT_TEXT } };
+                                          { KEY_DISPLAY_NAME, DICT_TEXT },
+                                          { KEY_FOLDERS, DICT_LIST } };
         int r = check_keys(core, settings, keys, ELEMENTS(keys), ret_why);
 
         return r != 0 ? r : settings_apply(core, record, settings, ret_why);

@@ -125,6 +125,10 @@ static const char *const migrations[] = {
         "INSERT INTO certificate SELECT number, 'outgoing', outgoing_host, outgoing_spki, 0, 0,"
         " (CAST(strftime('%s', 'now') AS INTEGER) + 31536000) * 1000000"
         " FROM account WHERE outgoing_spki IS NOT NULL AND outgoing_host IS NOT NULL;",
+        /* Folders. */
+        "ALTER TABLE message ADD COLUMN flags INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE message ADD COLUMN folder TEXT;"
+        "ALTER TABLE account ADD COLUMN folders TEXT;",
 };
 
 _Static_assert(ELEMENTS(migrations) == STORE_VERSION, "a migration more, a version more");

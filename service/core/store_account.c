@@ -11,7 +11,7 @@
         "outgoing_host, outgoing_port, outgoing_security, outgoing_user, outgoing_spki, "          \
         "same_secret, keep, interval_usec, poll_minimum_usec, location, can_send, paused, cause, " \
         "since_usec, last_success_usec, created_usec, failures, messages_fetched, bytes_fetched, "  \
-        "keep_days, delivery"
+        "keep_days, delivery, folders"
 
 /* In the order of the columns. */
 #define ACCOUNT_VALUES(a)                                                                          \
@@ -27,7 +27,7 @@
                NUMBER((a)->can_send), NUMBER((a)->paused), TEXT((a)->cause),                       \
                NUMBER((a)->since_usec), NUMBER((a)->last_success_usec), NUMBER((a)->created_usec), \
                NUMBER((a)->failures), NUMBER((a)->messages_fetched), NUMBER((a)->bytes_fetched),  \
-               NUMBER((a)->keep_days), TEXT((a)->delivery))
+               NUMBER((a)->keep_days), TEXT((a)->delivery), TEXT((a)->folders))
 
 /* --- reading --- */
 
@@ -66,7 +66,8 @@ static int account_read_texts(sqlite3_stmt *s, AccountRecord *to)
             text_set(&to->display_name, column_text(s, 4)) < 0 ||
             text_set(&to->location, column_text(s, 21)) < 0 ||
             text_set(&to->cause, column_text(s, 24)) < 0 ||
-            text_set(&to->delivery, column_text(s, 32)) < 0)
+            text_set(&to->delivery, column_text(s, 32)) < 0 ||
+            text_set(&to->folders, column_text(s, 33)) < 0)
                 return -ENOMEM;
         return 0;
 }
@@ -255,7 +256,7 @@ static int account_insert_work(Connection *writer, StoreJob *base)
         static const char sql[] = "INSERT INTO account (" ACCOUNT_COLUMNS ") VALUES"
                                   " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
                                   " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-                                  " ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
+                                  " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)";
         AccountJob *job = (AccountJob *) base;
         int r;
 
@@ -270,7 +271,7 @@ int account_write(Connection *writer, const AccountRecord *record)
         static const char sql[] = "UPDATE account SET (" ACCOUNT_COLUMNS ") ="
                                   " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
                                   " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26,"
-                                  " ?27, ?28, ?29, ?30, ?31, ?32, ?33) WHERE id = ?1";
+                                  " ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34) WHERE id = ?1";
         int r;
 
         r = statement_run(writer, sql, ACCOUNT_VALUES(record));

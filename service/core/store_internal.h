@@ -7,7 +7,7 @@
 #include "base/pool.h"
 #include "core/store.h"
 
-enum { STATEMENTS_MAX = 48, STORE_VERSION = 4 };
+enum { STATEMENTS_MAX = 48, STORE_VERSION = 5 };
 
 /* One connection, used by one thread. Statements are found again by the address of their text, which is therefore a constant
  * of its file. */

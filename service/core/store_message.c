@@ -21,8 +21,10 @@ static int message_read(sqlite3_stmt *s, MessageRecord *to)
         to->delivered_usec = column_number(s, 7);
         to->absent_usec = column_number(s, 8);
         to->tries = (uint32_t) column_number(s, 9);
+        to->flags = (unsigned) column_number(s, 11);
         return text_set(&to->uidl, column_text(s, 1)) < 0 ||
-                               text_set(&to->reason, column_text(s, 10)) < 0
+                               text_set(&to->reason, column_text(s, 10)) < 0 ||
+                               text_set(&to->folder, column_text(s, 12)) < 0
                        ? -ENOMEM
                        : 0;
 }
@@ -30,9 +32,10 @@ static int message_read(sqlite3_stmt *s, MessageRecord *to)
 int store_messages(Store *store, const char *id,
                    int (*each)(void *userdata, const MessageRecord *record), void *userdata)
 {
-        static const char sql[] = "SELECT number, uidl, occurrence, state, size, octets, digest,"
-                                  " delivered_usec, absent_usec, tries, reason FROM message"
-                                  " WHERE account = ?1 ORDER BY number";
+        static const char sql[] =
+                "SELECT number, uidl, occurrence, state, size, octets, digest,"
+                " delivered_usec, absent_usec, tries, reason, flags, folder FROM message"
+                " WHERE account = ?1 ORDER BY number";
         _cleanup_(statement_resetp) sqlite3_stmt *statement = NULL;
         uint64_t account;
         int r;
@@ -71,8 +74,10 @@ static int records_copy(MessageRecord **to, size_t *ret_n, const MessageRecord *
 
         for (size_t i = 0; i < n && r == 0; i++) {
                 records[i] = from[i];
-                records[i].uidl = records[i].reason = NULL;
+                records[i].uidl = records[i].reason = records[i].folder = NULL;
                 r = text_set(&records[i].uidl, from[i].uidl);
+                if (r == 0)
+                        r = text_set(&records[i].folder, from[i].folder);
                 if (r == 0)
                         r = text_set(&records[i].reason, from[i].reason);
         }
@@ -263,14 +268,15 @@ static int message_stage(Connection *writer, uint64_t account, const MessageReco
 {
         static const char sql[] =
                 "UPDATE message SET state = 1, size = ?3, octets = ?4, digest = ?5,"
-                " delivered_usec = ?6 WHERE account = ?1 AND number = ?2"
-                " AND state < 2";
+                " delivered_usec = ?6, flags = ?7, folder = ?8 WHERE account = ?1"
+                " AND number = ?2 AND state < 2";
         int r;
 
         r = statement_run(writer, sql,
                           VALUES(NUMBER(account), NUMBER(record->row), NUMBER(record->size),
                                  NUMBER(record->octets), DIGEST(record),
-                                 NUMBER(record->delivered_usec)));
+                                 NUMBER(record->delivered_usec), NUMBER(record->flags),
+                                 TEXT(record->folder)));
         return r < 0 ? r : r == 0 ? -ENOENT : 0;
 }
 

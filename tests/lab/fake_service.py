@@ -39,7 +39,7 @@ SETUP_PROPERTIES = {'Address': 's', 'State': 's', 'Steps': 'a(sssta{sv})', 'Need
 ACCOUNT_PROPERTIES = {'Address': 's', 'DisplayName': 's', 'Owner': 'u', 'Protocol': 's', 'State': 's', 'Cause': 's',
                       'Since': 't', 'LastSuccess': 't', 'NextRun': 't', 'Interval': 'u', 'PollMinimum': 'u', 'Keep': 's',
                       'CanSend': 'b', 'Incoming': 'a{sv}', 'Outgoing': 'a{sv}', 'Delivery': 's', 'Location': 's',
-                      'Warnings': 'as', 'Run': 'a{sv}', 'MessagesFetched': 't'}
+                      'Folders': 'as', 'Warnings': 'as', 'Run': 'a{sv}', 'MessagesFetched': 't'}
 MANAGER = interface(NAME + '.Manager', [
     method('StartSetup', ['s', 'a{sv}'], ['o']), method('Probe', ['s', 'q', 'a{sv}'], ['o']),
     method('DescribeCause', ['s', 'a{sv}'], ['a{sv}']), method('FindAccount', ['s'], ['o'])])
@@ -466,7 +466,7 @@ class Service:
                   'Cause': '', 'Since': now() - 90 * 10**6, 'LastSuccess': now() - 180 * 10**6,
                   'NextRun': now() + 125 * 10**6, 'Interval': 300, 'PollMinimum': 0, 'Keep': 'server', 'CanSend': False,
                   'Incoming': boxes({'host': 'mail.old.test', 'port': 995, 'security': 'tls', 'user': address}),
-                  'Outgoing': {}, 'Delivery': 'maildir', 'Location': f'/var/lib/mail/{address}', 'Warnings': [], 'Run': {},
+                  'Outgoing': {}, 'Delivery': 'maildir', 'Location': f'/var/lib/mail/{address}', 'Folders': [], 'Warnings': [], 'Run': {},
                   'MessagesFetched': 12, **more}
         return Account(self, **values)
 

@@ -17,7 +17,7 @@ from wplab.bus import Bus
 from wplab.client import Connection, endpoint, options
 from wplab.imapbox import CAPA, Imapbox
 from wplab.lab import NET4, ODD
-from wplab.reader import read_imap, read_mailbox
+from wplab.reader import ImapReader, read_imap, read_mailbox
 
 HOST = 'odd.example.test'
 REAL = endpoint('imap.example.test', 993, protocol='imap')
@@ -351,3 +351,81 @@ def test_pause_ends_waiting(make):
     waits(site)
     site.account.call('Remove')
     waits(site, 0)
+
+
+# -- folders and flags
+
+def folder_of(account, name):
+    """{(octets, flags)} of a folder of the Maildir."""
+    place = os.path.join(account['Location'], name)
+    seen = []
+    for sub in ('new', 'cur'):
+        for n in os.listdir(os.path.join(place, sub)):
+            assert sub == 'cur' or ':' not in n
+            with open(os.path.join(place, sub, n), 'rb') as f:
+                seen.append((f.read(), n.partition(':2,')[2]))
+    return sorted(seen)
+
+
+def test_flags(make):
+    """What the server had marked when it was fetched is marked here; \\Deleted is not."""
+    site = make(capa=DEAF)
+    for n, flags in enumerate((['\\Seen'], ['\\Answered', '\\Seen'], ['\\Flagged', '\\Draft', '$Junk'], ['\\Deleted'], [])):
+        site.box.inbox.add(mail(n), flags)
+    assert site.fetch()['delivered'] == 5
+    assert folder_of(site.account, '') == sorted([(mail(0), 'S'), (mail(1), 'RS'), (mail(2), 'DF'), (mail(3), ''), (mail(4), '')])
+
+
+def test_folders(make, bus):
+    """Chosen ones, each into its own; a name with a dot, one of another script, one that is not there."""
+    site = make(capa=DEAF, datas=[mail(0)])
+    for name, datas in (('Sent', [mail(1)]), ('Archive/2024.old', [mail(2), mail(2)]), ('Entw&APw-rfe', [mail(3)]), ('Other', [mail(4)])):
+        site.box.make(name)
+        site.box.fill(datas, name)
+    site.account.call('Configure', 'a{sv}', options({'folders': ['Sent', 'Archive/2024.old', 'Entwürfe', 'Missing', 'INBOX']}))
+    assert site.account['Folders'] == ['Sent', 'Archive/2024.old', 'Entwürfe', 'Missing']
+    run = site.fetch()
+    assert numbers(run) == ((5, 4, 4, 0, 0, 0), '')
+    assert 'mailbox.folder-missing' in site.account['Warnings']
+    assert [m for m, _ in folder_of(site.account, '')] == [mail(0)]
+    assert [m for m, _ in folder_of(site.account, '.Sent')] == [mail(1)]
+    assert [m for m, _ in folder_of(site.account, '.Archive.2024&AC4-old')] == [mail(2)] * 2
+    assert [m for m, _ in folder_of(site.account, '.Entw&APw-rfe')] == [mail(3)]
+    assert os.path.exists(os.path.join(site.account['Location'], '.Sent', 'maildirfolder'))
+    # Moved by somebody else: the same mail, not a new one.
+    moved = site.box.inbox.messages.pop()
+    site.box.folders['Sent'].add(moved.data)
+    assert numbers(site.fetch())[0][1:4] == (1, 0, 1)
+    site.box.folders.pop('Archive/2024.old')
+    assert numbers(site.fetch()) == ((3, 0, 0, 0, 0, 0), '')
+
+
+def test_folders_delete_and_idle(make):
+    """keep none over folders; then INBOX is waited for."""
+    site = make(keep='none', datas=[mail(0)])
+    site.box.make('Sent')
+    site.box.fill([mail(1), mail(2)], 'Sent')
+    site.account.call('Configure', 'a{sv}', options({'folders': ['Sent']}))
+    run = site.fetch()
+    assert run['deleted'] == 3 and not site.box.inbox.messages and not site.box.folders['Sent'].messages, run
+    waits(site)
+    site.box.deliver(mail(5))
+    arrives(site, 4)
+    assert [m for m, _ in folder_of(site.account, '')] == [mail(0), mail(5)]
+
+
+def test_folders_by_dovecot(lab, bus, client):
+    user = 'frank@example.test'
+    shutil.rmtree(lab.maildir(user), ignore_errors=True)
+    mailbox.fill(lab.maildir(user), [('1.x', mail(1))])
+    account = onboard(client, user, 'frankpw')
+    account.call('Configure', 'a{sv}', options({'folders': ['Archive']}))
+    with_reader = ImapReader.of_lab(lab, user, 'frankpw')
+    with with_reader.sock:
+        with_reader.command('CREATE Archive')
+        with_reader.command('SELECT INBOX')
+        with_reader.command('COPY 1 Archive')
+        with_reader.command('SELECT Archive')
+        with_reader.command('STORE 1 +FLAGS (\\Seen \\Flagged)')
+    assert account.fetch()['cause'] == ''
+    assert folder_of(account, '.Archive') == [(mail(1), 'FS')]

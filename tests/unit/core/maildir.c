@@ -28,6 +28,8 @@ typedef struct Fixture {
         size_t n_fds;
         const uint64_t *rows;
         size_t n_rows;
+        Maildir *folder;
+        const uint8_t *flags;
         int result;
 } Fixture;
 
@@ -168,7 +170,8 @@ static int deliver_fiber(void *arg)
 {
         Fixture *f = arg;
 
-        f->result = maildir_deliver(f->maildir, f->pool, f->rows, f->n_rows);
+        f->result = maildir_deliver_to(f->maildir, f->folder, f->pool, f->rows, f->flags,
+                                       f->n_rows);
         return 0;
 }
 
@@ -771,6 +774,54 @@ static void cancelled_delivery(void **state)
         assert_int_equal(count(at(f, "new")), 2);
 }
 
+/* --- folders and flags --- */
+
+static int owner_reads_folder(Fixture *f)
+{
+        char text[8] = "";
+        _cleanup_close_ int fd = open(at(f, ".Archive.Old/cur/000000000003.W.waypost:2,RS"),
+                                      O_RDWR);
+
+        CHECK(fd >= 0 && read(fd, text, sizeof(text)) == 5);
+        CHECK(rename(at(f, ".Archive.Old/new/000000000004.W.waypost"),
+                     at(f, ".Archive.Old/cur/4:2,S")) == 0);
+        FAILS_WITH(open(at(f, ".Archive.Old/maildirfolder"), O_WRONLY), EACCES);
+        return 0;
+}
+
+static void folders_and_flags(void **state)
+{
+        static const uint64_t rows[] = { 3, 4, 5 };
+        static const uint8_t flags[] = { MAILDIR_SEEN | MAILDIR_REPLIED, 0,
+                                         MAILDIR_DRAFT | MAILDIR_FLAGGED };
+        _cleanup_(maildir_freep) Maildir *folder = NULL;
+        Fixture *f = *state;
+        int fds[3];
+
+        assert_int_equal(maildir_open_folder(&folder, f->location, "Archive.Old", OWNER), 0);
+        for (size_t i = 0; i < 3; i++)
+                fds[i] = write_row(f, rows[i], "hello");
+        assert_int_equal(sync_files(f, fds, 3), 0);
+        f->folder = folder;
+        f->flags = flags;
+        assert_int_equal(deliver(f, rows, 3), 0);
+        file_is(at(f, ".Archive.Old/cur/000000000003.W.waypost:2,RS"), "hello");
+        file_is(at(f, ".Archive.Old/new/000000000004.W.waypost"), "hello");
+        file_is(at(f, ".Archive.Old/cur/000000000005.W.waypost:2,DF"), "hello");
+        assert_int_equal(count(at(f, "new")) + count(at(f, "cur")) + count(at(f, "tmp")), 0);
+        assert_int_equal(deliver(f, rows, 3), 0); /* delivered before */
+        as_uid(f, OWNER, owner_reads_folder);
+        f->folder = NULL;
+        f->flags = NULL;
+        for (const char *const *bad = (const char *const[]){ "", ".", "..", "a/b", "/", NULL };
+             *bad; bad++)
+                assert_int_equal(maildir_open_folder(&folder, f->location, *bad, OWNER), -EINVAL);
+        folder = maildir_free(folder);
+        f->maildir = maildir_free(f->maildir);
+        assert_int_equal(maildir_remove(f->location), 0);
+        assert_false(exists(f->location));
+}
+
 /* --- removal --- */
 
 static void removal(void **state)
@@ -862,6 +913,7 @@ int main(void)
                 OPEN(one_fsync_fails),
                 OPEN(cancelled_sync),
                 OPEN(cancelled_delivery),
+                OPEN(folders_and_flags),
                 OPEN(removal),
                 OPEN(removal_leaves_what_is_not_mail),
                 OPEN(removal_follows_no_link),
