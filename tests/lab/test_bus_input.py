@@ -133,9 +133,9 @@ def test_addresses(root, text):
 # -- dictionaries
 
 START = {'protocol': 's', 'dry-run': 'b', 'until': 's', 'detached': 'b', 'incoming': 'a{sv}', 'outgoing': 'a{sv}', 'receive-only': 'b',
-         'delete-verification': 'b', 'keep': 's', 'interval': 't', 'display-name': 's'}
+         'delete-verification': 'b', 'keep': 's', 'interval': 't', 'display-name': 's', 'folders': 'as'}
 SERVER = {'host': 's', 'port': 't', 'security': 's', 'protocol': 's', 'user': 's'}
-SETTINGS = {'keep': 's', 'interval': 't', 'display-name': 's'}
+SETTINGS = {'keep': 's', 'interval': 't', 'display-name': 's', 'folders': 'as'}
 PROBE = {'protocol': 's', 'security': 's'}
 
 
