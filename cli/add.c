@@ -46,12 +46,17 @@ static int read_options(Add *add, json_object **ret)
 {
         static const char *const flags[] = { KEY_RECEIVE_ONLY, KEY_DELETE_VERIFICATION,
                                              KEY_DRY_RUN };
+        static const char *const protocols[] = { "pop3", "imap", "auto", NULL };
         _cleanup_json_ json_object *options = json_object_new_object();
         int r;
 
-        r = servers_from_options(add->cli, add->arguments, options);
+        r = argument_check(add->cli, add->arguments, KEY_PROTOCOL, protocols);
+        if (r == 0)
+                r = servers_from_options(add->cli, add->arguments, options);
         if (r)
                 return r;
+        if (argument_given(add->arguments, KEY_PROTOCOL))
+                value_set_text(options, KEY_PROTOCOL, argument_text(add->arguments, KEY_PROTOCOL));
         for (size_t i = 0; i < ELEMENTS(flags); i++)
                 if (argument_given(add->arguments, flags[i]))
                         json_object_object_add(options, flags[i], json_object_new_boolean(true));
@@ -271,6 +276,8 @@ static const Option options[] = {
           "The server to fetch from; SECURITY is tls or starttls" },
         { "outgoing", 0, "HOST:PORT/SECURITY", "The server to send through" },
         { "user-name", 0, "NAME", "The name to sign in with, if not the address" },
+        { "protocol", 0, "pop3|imap|auto",
+          "What mail is fetched by; auto: POP3 where there is both" },
         { "receive-only", 0, NULL, "Do not set up sending" },
         SETTING_OPTIONS,
         { "delete-verification", 0, NULL, "Delete the verification mail once it was found" },

@@ -154,6 +154,7 @@
 #define KEY_SECRET_EXPIRES "secret-expires" /* t: of the administrator's client, microseconds since 1970 */
 #define KEY_SUGGESTION "suggestion"   /* the domain that may have been meant */
 #define KEY_FILTER "filter"           /* service that mail to the domain passes through */
+#define KEY_BETTER "better"           /* pop3, imap: where both were found; hints say why */
 #define KEY_ALTERNATIVE "alternative" /* what there is instead */
 #define KEY_DISCLOSED "disclosed"     /* as: who was told what */
 #define KEY_CAUSE "cause"

@@ -2,6 +2,7 @@
 /* org.waypost.Waypost1.Account. Who may call was decided by account_find(). */
 #include "core/account.h"
 #include "base/limits.h"
+#include "base/text.h"
 #include "bus/call.h"
 #include "bus/errors.h"
 #include "bus/getter.h"

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/setup_internal.h"
+#include "probe/advice.h"
 #include "dbus/names.h"
 
 int work_address(Setup *setup)
@@ -212,10 +213,17 @@ static int discovery_answers(const Setup *setup, Dict *evidence)
         const Ranking *found = setup_ranking(setup);
         const Candidate *best = found->n > 0 ? found->list[0].candidate : NULL;
         _cleanup_list_ char **hints = NULL, **disclosed = NULL;
+        const char *advice;
+        Protocol better;
         int r = 0;
 
         if (best)
                 r = candidate_hints(best, &hints);
+        advice = advice_protocol(found, &better);
+        if (r == 0 && advice)
+                r = list_append(&hints, advice, LIMIT_REPLY_LINES);
+        if (r == 0 && advice)
+                r = dict_set_text(evidence, KEY_BETTER, protocol_name(better));
         if (r == 0)
                 r = discovery_disclosed(setup->discovery, &disclosed);
         if (r < 0 || (r = dict_set_list(evidence, KEY_HINTS, hints)) < 0 ||
