@@ -351,3 +351,38 @@ int dict_digest(const Dict *dict, char ret[65])
 
         return r < 0 ? r : sha256_text(buffer.data ? buffer.data : "", buffer.len, ret);
 }
+
+static const char *type_demand(DictType type)
+{
+        switch (type) {
+        case DICT_TEXT:
+                return "must be a string";
+        case DICT_BOOL:
+                return "must be a boolean";
+        case DICT_NUMBER:
+                return "must be a number";
+        case DICT_LIST:
+                return "must be a list of strings";
+        case DICT_DICT:
+                return "must be a dictionary";
+        }
+        return "has another type";
+}
+
+const DictEntry *dict_misfit(const Dict *dict, const DictKey *keys, size_t n_keys,
+                             const char **ret_what)
+{
+        for (size_t i = 0; dict && i < dict->n_entries; i++) {
+                const DictEntry *entry = &dict->entries[i];
+                const DictKey *known = NULL;
+
+                for (size_t k = 0; k < n_keys; k++)
+                        if (strcmp(keys[k].key, entry->key) == 0)
+                                known = &keys[k];
+                if (known && known->type == entry->type)
+                        continue;
+                *ret_what = known ? type_demand(known->type) : "is not a known key";
+                return entry;
+        }
+        return NULL;
+}

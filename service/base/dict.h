@@ -58,5 +58,16 @@ const Dict *dict_dict(const Dict *dict, const char *key);
 bool dict_bool(const Dict *dict, const char *key, bool fallback);
 uint64_t dict_number(const Dict *dict, const char *key, uint64_t fallback);
 
+/* What a dictionary may have. */
+typedef struct DictKey {
+        const char *key;
+        DictType type;
+} DictKey;
+
+/* The first entry that is not among @keys, or is of another type than it says there; NULL when all fit. @ret_what then says what is wrong with it,
+ * to stand behind its key: "must be a number". */
+const DictEntry *dict_misfit(const Dict *dict, const DictKey *keys, size_t n_keys,
+                             const char **ret_what);
+
 /* A digest over all keys and values in order, for approval tokens: lower-case hex of SHA-256. */
 int dict_digest(const Dict *dict, char ret[65]);

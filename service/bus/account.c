@@ -108,7 +108,7 @@ static int reply_result(sd_bus_message *m, int result, const char *why, sd_bus_e
 
 static int method_fetch_now(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-        static const char *const known[] = { KEY_SKIPPED, NULL };
+        static const DictKey known[] = { { KEY_SKIPPED, DICT_BOOL } };
         _cleanup_(dict_freep) Dict *options = NULL;
         uint64_t run;
         int r;
@@ -116,12 +116,12 @@ static int method_fetch_now(sd_bus_message *m, void *userdata, sd_bus_error *err
         r = variant_read(m, &options, error);
         if (r < 0)
                 return r;
-        r = variant_only(options, known, error);
+        r = variant_check(options, known, ELEMENTS(known), error);
         if (r < 0)
                 return r;
         r = account_fetch_now(userdata, dict_bool(options, KEY_SKIPPED, false), &run);
         if (r)
-                return error_from_account(error, r, NULL);
+                return error_from_account(error, r, account_state_name(account_state(userdata)));
         return sd_bus_reply_method_return(m, "t", run);
 }
 

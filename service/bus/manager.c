@@ -83,7 +83,7 @@ static int method_start_setup(sd_bus_message *m, void *userdata, sd_bus_error *e
 
 static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-        static const char *const known[] = { KEY_PROTOCOL, KEY_SECURITY, NULL };
+        static const DictKey known[] = { { KEY_PROTOCOL, DICT_TEXT }, { KEY_SECURITY, DICT_TEXT } };
         _cleanup_(dict_freep) Dict *options = NULL;
         Bus *bus = userdata;
         const char *host, *why = NULL;
@@ -101,7 +101,7 @@ static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error)
         r = variant_read(m, &options, error);
         if (r < 0)
                 return r;
-        r = variant_only(options, known, error);
+        r = variant_check(options, known, ELEMENTS(known), error);
         if (r < 0)
                 return r;
         r = bus_caller(bus, m, &uid, error);
@@ -206,14 +206,11 @@ static int reply_dict(sd_bus_message *m, const Dict *dict, sd_bus_error *error)
 
 static int describe_options(const Dict *options, sd_bus_error *error)
 {
-        static const char *const known[] = { KEY_LOCALE, KEY_PROVIDER, KEY_EVIDENCE, NULL };
+        static const DictKey known[] = { { KEY_LOCALE, DICT_TEXT },
+                                         { KEY_PROVIDER, DICT_TEXT },
+                                         { KEY_EVIDENCE, DICT_DICT } };
 
-        for (size_t i = 0; i < 2; i++)
-                if (dict_find(options, known[i]) && !dict_text(options, known[i]))
-                        return error_argument(error, known[i], "must be text");
-        if (dict_find(options, KEY_EVIDENCE) && !dict_dict(options, KEY_EVIDENCE))
-                return error_argument(error, KEY_EVIDENCE, "must be a dictionary");
-        return variant_only(options, known, error);
+        return variant_check(options, known, ELEMENTS(known), error);
 }
 
 /* As named, or as the evidence tells. */
@@ -319,12 +316,9 @@ static int method_explain(sd_bus_message *m, void *userdata, sd_bus_error *error
         r = variant_read(m, &context, error);
         if (r < 0)
                 return r;
-        r = variant_only(context, explain_keys, error);
+        r = variant_check(context, explain_keys, EXPLAIN_KEYS, error);
         if (r < 0)
                 return r;
-        for (const char *const *key = explain_keys; *key; key++)
-                if (dict_find(context, *key) && !dict_text(context, *key))
-                        return error_argument(error, *key, "must be text");
         r = explain(lines, n, context, core_providers(bus->core), &dict);
         return r < 0 ? error_fault(error, r, "explaining lines") : reply_dict(m, dict, error);
 }

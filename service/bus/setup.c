@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* org.waypost.Waypost1.Setup. Every method reads, validates and hands over to core; what is allowed when is core's to say. Who may
  * call was decided by setup_find(). */
-#include "bus/setup.h"
+#include <stdio.h>
+
 #include "base/text.h"
 #include "bus/call.h"
 #include "bus/errors.h"
 #include "bus/getter.h"
 #include "bus/objects.h"
 #include "bus/secrets.h"
+#include "bus/setup.h"
 #include "bus/variant.h"
 #include "bus/wait.h"
 #include "core/setup.h"
@@ -123,21 +125,38 @@ static int get_candidates(sd_bus *sd, const char *path, const char *interface, c
 
 /* --- methods ------------------------------------------------------------------------------------------------ */
 
-static int reply_result(sd_bus_message *m, int result, const char *why, sd_bus_error *error)
+/* Whoever calls at the wrong time wants to know what the right one would be. */
+static int refuse(const Setup *setup, int result, const char *why, sd_bus_error *error)
 {
-        if (result)
+        char state[32];
+
+        if (result != SETUP_INVALID_STATE || why)
                 return error_from_setup(error, result, why);
-        return sd_bus_reply_method_return(m, NULL);
+        (void) snprintf(state, sizeof(state), "State is %s.", setup_state_name(setup_state(setup)));
+        return error_from_setup(error, result, state);
+}
+
+static int reply_result(sd_bus_message *m, const Setup *setup, int result, const char *why,
+                        sd_bus_error *error)
+{
+        return result ? refuse(setup, result, why, error) : sd_bus_reply_method_return(m, NULL);
 }
 
 /* The methods whose one argument is a text. */
 static int hand_over_text(sd_bus_message *m, Setup *setup, const char *name,
                           int (*func)(Setup *setup, const char *text), sd_bus_error *error)
 {
+        char none[48];
         const char *text;
         int r = variant_read_text(m, name, &text, error);
 
-        return r < 0 ? r : reply_result(m, func(setup, text), NULL, error);
+        if (r < 0)
+                return r;
+        (void) snprintf(none, sizeof(none), "'%s' is none of this setup's.", name);
+        r = func(setup, text);
+        if (r == SETUP_INVALID_KEY)
+                return error_argument(error, name, "is not the right one");
+        return reply_result(m, setup, r, r == SETUP_NOT_FOUND ? none : NULL, error);
 }
 
 static int method_choose(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -170,7 +189,7 @@ static int method_set_servers(sd_bus_message *m, void *userdata, sd_bus_error *e
         if (r < 0)
                 return r;
         r = setup_set_servers(userdata, servers, &why);
-        return reply_result(m, r, why, error);
+        return reply_result(m, userdata, r, why, error);
 }
 
 static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -186,7 +205,7 @@ static int method_set_password(sd_bus_message *m, void *userdata, sd_bus_error *
         if (r < 0)
                 return r;
         r = setup_set_password(userdata, side, secret, &why);
-        return reply_result(m, r, why, error);
+        return reply_result(m, userdata, r, why, error);
 }
 
 static int answer_set_password_fd(Call *call, sd_bus_error *error)
@@ -212,7 +231,7 @@ static int answer_set_password_fd(Call *call, sd_bus_error *error)
         if (!setup)
                 return call_gone(call, error);
         r = setup_set_password(setup, side, secret, &why);
-        return reply_result(call->message, r, why, error);
+        return reply_result(call->message, setup, r, why, error);
 }
 
 static int method_set_password_fd(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -238,7 +257,7 @@ static int answer_authorize(Call *call, sd_bus_error *error)
                 return call_gone(call, error);
         r = setup_authorize(setup, options, shown, &why);
         if (r)
-                return error_from_setup(error, r, why);
+                return refuse(setup, r, why, error);
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)
                 r = variant_append(reply, shown);
@@ -259,7 +278,7 @@ static int method_complete_authorization(sd_bus_message *m, void *userdata, sd_b
         if (r < 0)
                 return error_fault(error, r, "reading an argument");
         r = setup_complete_authorization(userdata, redirect, &why);
-        return reply_result(m, r, why, error);
+        return reply_result(m, userdata, r, why, error);
 }
 
 static int answer_commit(Call *call, sd_bus_error *error)
@@ -281,7 +300,7 @@ static int answer_commit(Call *call, sd_bus_error *error)
         if (r == SETUP_ACCOUNT_EXISTS)
                 return error_set(error, TROUBLE_EXISTS, *id ? path : NULL);
         if (r)
-                return error_from_setup(error, r, why);
+                return refuse(setup, r, why, error);
         return sd_bus_reply_method_return(call->message, "o", path);
 }
 
@@ -292,7 +311,7 @@ static int method_commit(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-        return reply_result(m, setup_cancel(userdata), NULL, error);
+        return reply_result(m, userdata, setup_cancel(userdata), NULL, error);
 }
 
 static int method_report(sd_bus_message *m, void *userdata, sd_bus_error *error)

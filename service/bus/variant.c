@@ -243,17 +243,12 @@ int variant_read_text(sd_bus_message *m, const char *name, const char **ret, sd_
         return 0;
 }
 
-int variant_only(const Dict *dict, const char *const *known, sd_bus_error *error)
+int variant_check(const Dict *dict, const DictKey *keys, size_t n_keys, sd_bus_error *error)
 {
-        for (size_t i = 0; i < dict->n_entries; i++) {
-                const char *const *k = known;
+        const char *what;
+        const DictEntry *entry = dict_misfit(dict, keys, n_keys, &what);
 
-                while (*k && strcmp(*k, dict->entries[i].key) != 0)
-                        k++;
-                if (!*k)
-                        return error_argument(error, dict->entries[i].key, "is not a known key");
-        }
-        return 0;
+        return entry ? error_argument(error, entry->key, what) : 0;
 }
 
 static int append_list(sd_bus_message *m, char *const *list)

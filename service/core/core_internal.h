@@ -59,6 +59,9 @@ struct Core {
 /* Remembers a sentence for @ret_why. Returns the condition for the caller's return statement. */
 int core_why(Core *core, const char **ret_why, int condition, const char *format, ...)
         _printf_(4, 5);
+/* Returns 0, or SETUP_INVALID_KEY with @ret_why when @dict has a key that is not among @keys, or one of another type. */
+int core_check_keys(Core *core, const Dict *dict, const DictKey *keys, size_t n_keys,
+                    const char **ret_why);
 int core_add_setup(Core *core, Setup *setup);
 /* Tells the observer and takes it out of the list; the caller frees it. */
 void core_remove_setup(Core *core, Setup *setup);

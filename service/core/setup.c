@@ -605,7 +605,7 @@ uint64_t setup_due(const Setup *setup)
 
 bool setup_expire(Setup *setup)
 {
-        if (clock_now() < setup_due(setup) || setup->committing)
+        if (clock_now() < setup_due(setup) || setup->committing || setup->n_held)
                 return false;
         if (!setup->ended_usec) {
                 (void) setup_cancel(setup);
@@ -969,21 +969,21 @@ static bool authorization_asked(const Setup *setup)
 
 int setup_authorize(Setup *setup, const Dict *options, Dict *ret, const char **ret_why)
 {
-        static const char *const known[] = { KEY_FLOW, KEY_REDIRECT_PORT, KEY_REDIRECT_HOST };
+        static const DictKey known[] = { { KEY_FLOW, DICT_TEXT },
+                                         { KEY_REDIRECT_PORT, DICT_NUMBER },
+                                         { KEY_REDIRECT_HOST, DICT_TEXT } };
+        int r;
 
         setup_touch(setup);
         if (!setup->authorization || !authorization_asked(setup))
                 return SETUP_INVALID_STATE;
-        for (size_t i = 0; i < options->n_entries; i++) {
-                bool found = false;
-
-                for (size_t k = 0; k < ELEMENTS(known); k++)
-                        found |= strcmp(options->entries[i].key, known[k]) == 0;
-                if (!found)
-                        return core_why(setup->core, ret_why, SETUP_INVALID_KEY, "'%s' is not known",
-                                        options->entries[i].key);
-        }
-        return authorization_begin(setup->authorization, options, ret, ret_why);
+        r = core_check_keys(setup->core, options, known, ELEMENTS(known), ret_why);
+        if (r != 0)
+                return r;
+        setup->n_held++;
+        r = authorization_begin(setup->authorization, options, ret, ret_why);
+        setup->n_held--;
+        return r;
 }
 
 int setup_complete_authorization(Setup *setup, const char *redirect, const char **ret_why)

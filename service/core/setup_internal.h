@@ -71,6 +71,7 @@ struct Setup {
         char id[ID_SIZE];
         uid_t uid;
         bool dropped; /* need not stay readable any longer */
+        unsigned n_held; /* calls that wait in here: it is not freed under them */
         char *creator;
         char *address_text;
         MailAddress *address; /* NULL for a probe */

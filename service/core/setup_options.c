@@ -6,47 +6,14 @@
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 
-typedef struct OptionKey {
-        const char *key;
-        DictType type;
-} OptionKey;
-
-static const char *type_word(DictType type)
-{
-        switch (type) {
-        case DICT_TEXT:
-                return "a string";
-        case DICT_BOOL:
-                return "a boolean";
-        case DICT_NUMBER:
-                return "a number";
-        case DICT_LIST:
-                return "a list of strings";
-        case DICT_DICT:
-                return "a dictionary";
-        }
-        return "another type";
-}
-
 /* Unknown keys and wrong types, before any value is looked at. */
-static int check_keys(Core *core, const Dict *dict, const OptionKey *keys, size_t n_keys,
-                      const char **ret_why)
+int core_check_keys(Core *core, const Dict *dict, const DictKey *keys, size_t n_keys,
+                    const char **ret_why)
 {
-        for (size_t i = 0; dict && i < dict->n_entries; i++) {
-                const DictEntry *entry = &dict->entries[i];
-                const OptionKey *known = NULL;
+        const char *what;
+        const DictEntry *entry = dict_misfit(dict, keys, n_keys, &what);
 
-                for (size_t k = 0; k < n_keys; k++)
-                        if (strcmp(keys[k].key, entry->key) == 0)
-                                known = &keys[k];
-                if (!known)
-                        return core_why(core, ret_why, SETUP_INVALID_KEY, "unknown key '%s'",
-                                        entry->key);
-                if (known->type != entry->type)
-                        return core_why(core, ret_why, SETUP_INVALID_KEY, "'%s' must be %s",
-                                        entry->key, type_word(known->type));
-        }
-        return 0;
+        return entry ? core_why(core, ret_why, SETUP_INVALID_KEY, "'%s' %s", entry->key, what) : 0;
 }
 
 /* Where the keys of a server stand, for the errors: Probe has no sides. */
@@ -129,17 +96,17 @@ static void wish_to_endpoint(const Setup *setup, Side side, Wish *wish, Endpoint
 
 int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why)
 {
-        static const OptionKey keys[] = { { KEY_HOST, DICT_TEXT },
-                                          { KEY_PORT, DICT_NUMBER },
-                                          { KEY_SECURITY, DICT_TEXT },
-                                          { KEY_PROTOCOL, DICT_TEXT },
-                                          { KEY_USER, DICT_TEXT } };
+        static const DictKey keys[] = { { KEY_HOST, DICT_TEXT },
+                                        { KEY_PORT, DICT_NUMBER },
+                                        { KEY_SECURITY, DICT_TEXT },
+                                        { KEY_PROTOCOL, DICT_TEXT },
+                                        { KEY_USER, DICT_TEXT } };
         _cleanup_(wish_deinit) Wish wish = {};
         SetupSide *s = &setup->sides[side];
         const char *host = dict_text(server, KEY_HOST), *user = dict_text(server, KEY_USER);
         int r;
 
-        r = check_keys(setup->core, server, keys, ELEMENTS(keys), ret_why);
+        r = core_check_keys(setup->core, server, keys, ELEMENTS(keys), ret_why);
         if (r == 0)
                 r = read_wish(setup, side, server, &wish, ret_why);
         if (r != 0)
@@ -269,7 +236,7 @@ static int settings_apply(Core *core, AccountRecord *record, const Dict *setting
 
 int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
 {
-        static const OptionKey keys[] = {
+        static const DictKey keys[] = {
                 { KEY_PROTOCOL, DICT_TEXT },     { KEY_DRY_RUN, DICT_BOOL },
                 { KEY_UNTIL, DICT_TEXT },        { KEY_DETACHED, DICT_BOOL },
                 { KEY_INCOMING, DICT_DICT },     { KEY_OUTGOING, DICT_DICT },
@@ -280,7 +247,7 @@ int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
         };
         int r;
 
-        r = check_keys(setup->core, options, keys, ELEMENTS(keys), ret_why);
+        r = core_check_keys(setup->core, options, keys, ELEMENTS(keys), ret_why);
         if (r != 0)
                 return r;
         setup->options.dry_run = dict_bool(options, KEY_DRY_RUN, false);
@@ -304,12 +271,12 @@ int setup_read_options(Setup *setup, const Dict *options, const char **ret_why)
 int account_read_settings(Core *core, AccountRecord *record, const Dict *settings,
                           const char **ret_why)
 {
-        static const OptionKey keys[] = { { KEY_KEEP, DICT_TEXT },
-                                          { KEY_DELIVERY, DICT_TEXT },
-                                          { KEY_INTERVAL, DICT_NUMBER },
-                                          { KEY_DISPLAY_NAME, DICT_TEXT },
-                                          { KEY_FOLDERS, DICT_LIST } };
-        int r = check_keys(core, settings, keys, ELEMENTS(keys), ret_why);
+        static const DictKey keys[] = { { KEY_KEEP, DICT_TEXT },
+                                        { KEY_DELIVERY, DICT_TEXT },
+                                        { KEY_INTERVAL, DICT_NUMBER },
+                                        { KEY_DISPLAY_NAME, DICT_TEXT },
+                                        { KEY_FOLDERS, DICT_LIST } };
+        int r = core_check_keys(core, settings, keys, ELEMENTS(keys), ret_why);
 
         return r != 0 ? r : settings_apply(core, record, settings, ret_why);
 }

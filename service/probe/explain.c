@@ -5,8 +5,10 @@
 #include "probe/describe.h"
 #include "probe/reply.h"
 
-const char *const explain_keys[] = { KEY_PROTOCOL,  KEY_PHASE,  KEY_PROVIDER, KEY_HOST,
-                                     KEY_SUCCEEDED, KEY_LOCALE, NULL };
+const DictKey explain_keys[EXPLAIN_KEYS] = {
+        { KEY_PROTOCOL, DICT_TEXT }, { KEY_PHASE, DICT_TEXT },     { KEY_PROVIDER, DICT_TEXT },
+        { KEY_HOST, DICT_TEXT },     { KEY_SUCCEEDED, DICT_TEXT }, { KEY_LOCALE, DICT_TEXT },
+};
 
 /* Whose server it was: as told, by its name, or because a rule of the provider's own has decided. */
 static const Provider *provider_of(const Providers *providers, const ReplyQuestion *question,

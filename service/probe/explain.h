@@ -7,8 +7,9 @@
 
 enum { EXPLAIN_LINES = 64 }; /* more are not looked at */
 
-/* The keys that @context may have, all of them texts; NULL behind the last. */
-extern const char *const explain_keys[];
+/* The keys that @context may have. */
+enum { EXPLAIN_KEYS = 6 };
+extern const DictKey explain_keys[EXPLAIN_KEYS];
 
 /* @n lines, at most EXPLAIN_LINES of them and 8 KiB, from the first on. @context: protocol, phase, provider, host, succeeded, locale; NULL is
  * none. @providers, whose pages become links, may be NULL. *@ret gets what cause_describe() says, confidence, and, if a provider's own rule

@@ -68,6 +68,21 @@ static void test_exists_ends_with_path(void **state)
 
         assert_true(error_set(&error, TROUBLE_EXISTS, path) < 0);
         assert_string_equal(strrchr(error.message, ' ') + 1, path);
+        sd_bus_error_free(&error);
+        assert_true(error_set(&error, TROUBLE_EXISTS, NULL) < 0);
+        assert_null(strchr(error.message, '/'));
+}
+
+/* What polkit's answers come to: a client tells "never" from "ask me" by the name. */
+static void test_denied(void **state)
+{
+        _cleanup_(sd_bus_error_free) sd_bus_error no = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error ask = SD_BUS_ERROR_NULL;
+
+        assert_int_equal(error_set(&no, TROUBLE_DENIED, NULL), -EACCES);
+        assert_string_equal(no.name, SD_BUS_ERROR_ACCESS_DENIED);
+        assert_true(error_set(&ask, TROUBLE_INTERACTION, NULL) < 0);
+        assert_string_equal(ask.name, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED);
 }
 
 int main(void)
@@ -77,6 +92,7 @@ int main(void)
                 cmocka_unit_test(test_account_conditions),
                 cmocka_unit_test(test_unknown_object),
                 cmocka_unit_test(test_exists_ends_with_path),
+                cmocka_unit_test(test_denied),
         };
 
         return cmocka_run_group_tests_name("errors", tests, NULL, NULL);

@@ -212,17 +212,21 @@ static void test_too_many(void **state)
         assert_string_equal(error.name, ERROR_INVALID_ARGUMENT);
 }
 
-static void test_only(void **state)
+static void test_check(void **state)
 {
-        static const char *const known[] = { "locale", NULL }, *const none[] = { NULL };
+        static const DictKey known[] = { { "locale", DICT_TEXT } },
+                             wrong[] = { { "locale", DICT_BOOL } };
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(dict_freep) Dict *dict = dict_new();
 
-        assert_int_equal(variant_only(dict, none, &error), 0);
+        assert_int_equal(variant_check(dict, NULL, 0, &error), 0);
         assert_int_equal(dict_set_text(dict, "locale", "de"), 0);
-        assert_int_equal(variant_only(dict, known, &error), 0);
-        assert_true(variant_only(dict, none, &error) < 0);
-        assert_non_null(strstr(error.message, "'locale'"));
+        assert_int_equal(variant_check(dict, known, 1, &error), 0);
+        assert_true(variant_check(dict, NULL, 0, &error) < 0);
+        assert_string_equal(error.message, "'locale' is not a known key");
+        sd_bus_error_free(&error);
+        assert_true(variant_check(dict, wrong, 1, &error) < 0);
+        assert_string_equal(error.message, "'locale' must be a boolean");
 }
 
 int main(void)
@@ -233,7 +237,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
-                cmocka_unit_test(test_only),
+                cmocka_unit_test(test_check),
         };
 
         return cmocka_run_group_tests_name("variant", tests, NULL, NULL);
