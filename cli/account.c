@@ -79,7 +79,7 @@ int accounts_read(Cli *cli, json_object **ret)
         return 0;
 }
 
-int account_path_by_address(Cli *cli, const char *address, char **ret)
+int account_path_by_address(Cli *cli, const char *address, char **ret, sd_bus_error *ret_error)
 {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_message_ sd_bus_message *reply = NULL;
@@ -91,6 +91,10 @@ int account_path_by_address(Cli *cli, const char *address, char **ret)
                            address, NULL);
         if (r == CALL_REFUSED && sd_bus_error_has_name(&error, ERROR_NOT_FOUND))
                 return 0;
+        if (r == CALL_REFUSED && ret_error) {
+                sd_bus_error_move(ret_error, &error);
+                return r;
+        }
         if (r == CALL_REFUSED)
                 return cli_refused(cli, &error);
         if (r)
@@ -149,7 +153,7 @@ int account_find(Cli *cli, const char *name, json_object **ret)
 
         if (!strchr(name, '@'))
                 return find_by_id(cli, name, ret);
-        r = account_path_by_address(cli, name, &path);
+        r = account_path_by_address(cli, name, &path, NULL);
         if (r)
                 return r;
         if (!path)

@@ -11,7 +11,7 @@ int accounts_read(Cli *cli, json_object **ret);
 /* The one named by @name: an address, the beginning of an id, a path. Told (EXIT_USAGE) when there is none or more than one. */
 int account_find(Cli *cli, const char *name, json_object **ret);
 /* The path of the account with this address, NULL in *@ret when there is none. The caller owns it. */
-int account_path_by_address(Cli *cli, const char *address, char **ret);
+int account_path_by_address(Cli *cli, const char *address, char **ret, sd_bus_error *ret_error);
 int account_read(Cli *cli, const char *path, json_object **ret);
 /* Adds "path" and "id" to properties that came otherwise. */
 void account_complete(json_object *account, const char *path);

@@ -77,7 +77,7 @@ static int check_new(Add *add)
             argument_given(add->arguments, "user-name") ||
             argument_given(add->arguments, KEY_DRY_RUN))
                 return 0;
-        r = account_path_by_address(add->cli, add->address, &path);
+        r = account_path_by_address(add->cli, add->address, &path, NULL);
         if (r || !path)
                 return r;
         if (asprintf(&text, "%s is set up already; \"waypost doctor %s\" checks it.", add->address,

@@ -36,17 +36,19 @@ static int call_probe(Cli *cli, const Arguments *arguments, const char *text, sd
         return 0;
 }
 
-static int start_dry(Cli *cli, const Arguments *arguments, Setup **ret)
+static int start_dry(Cli *cli, const Arguments *arguments, Setup **ret,
+                     sd_bus_error *ret_error)
 {
         _cleanup_json_ json_object *options = json_object_new_object();
         int r;
 
         json_object_object_add(options, KEY_DRY_RUN, json_object_new_boolean(true));
         r = servers_from_options(cli, arguments, options);
-        return r ?: setup_start_address(ret, cli, arguments->operands[0], options, NULL);
+        return r ?: setup_start_address(ret, cli, arguments->operands[0], options, ret_error);
 }
 
-int check_start(Cli *cli, const Arguments *arguments, Setup **ret, bool *ret_probe)
+int check_start(Cli *cli, const Arguments *arguments, Setup **ret, bool *ret_probe,
+                sd_bus_error *ret_error)
 {
         static const char *const protocols[] = { "pop3", "imap", "smtp", NULL };
         _cleanup_message_ sd_bus_message *m = NULL;
@@ -62,13 +64,13 @@ int check_start(Cli *cli, const Arguments *arguments, Setup **ret, bool *ret_pro
         if (*ret_probe)
                 r = call_probe(cli, arguments, what, &m);
         else if (strchr(what, '@'))
-                r = account_path_by_address(cli, what, &path);
+                r = account_path_by_address(cli, what, &path, ret_error);
         else
                 r = account_find(cli, what, &account);
         if (r)
                 return r;
         if (!*ret_probe && !path && !account)
-                return start_dry(cli, arguments, ret);
+                return start_dry(cli, arguments, ret, ret_error);
         if (!*ret_probe)
                 r = cli_message(cli, &m, path ?: value_text_or(account, "path", "/"),
                                 INTERFACE_ACCOUNT, "Check");

@@ -5,8 +5,9 @@
 #include "cli/setup.h"
 #include "cli/verb.h"
 
-/* @ret_probe: it is a server alone. */
-int check_start(Cli *cli, const Arguments *arguments, Setup **ret, bool *ret_probe);
+/* @ret_probe: it is a server alone. @ret_error (may be NULL): as for cli_call(), of an address that was refused. */
+int check_start(Cli *cli, const Arguments *arguments, Setup **ret, bool *ret_probe,
+                sd_bus_error *ret_error);
 
 #define CHECK_OPTIONS                                                                          \
         { "incoming", 0, "HOST:PORT/SECURITY", "Check this server instead of the one found" }, \

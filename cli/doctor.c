@@ -104,11 +104,28 @@ static int doctor_exit(Cli *cli, const Arguments *arguments, const Doctor *docto
 
 /* --- one look ------------------------------------------------------------------------------------------------------ */
 
+/* What the service does not even look at has a cause all the same. */
+static int look_at_address(Cli *cli, const Arguments *arguments, const sd_bus_error *error,
+                           Doctor *ret)
+{
+        _cleanup_json_ json_object *evidence = NULL;
+
+        if (!sd_bus_error_has_name(error, ERROR_INVALID_ADDRESS))
+                return cli_refused(cli, error);
+        evidence = json_object_new_object();
+        value_set_text(evidence, KEY_ADDRESS, arguments->operands[0]);
+        ret->end = SETUP_END_FAILED;
+        return cause_describe(cli, "input.address-syntax", evidence, &ret->cause);
+}
+
 static int look(Cli *cli, const Arguments *arguments, const Answers *answers, Doctor *ret)
 {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = check_start(cli, arguments, &ret->setup, &ret->probe);
+        r = check_start(cli, arguments, &ret->setup, &ret->probe, &error);
+        if (r == CALL_REFUSED)
+                return look_at_address(cli, arguments, &error, ret);
         if (r)
                 return r;
         /* The picture has them all; beside JSON they are told as they end. */
@@ -132,8 +149,8 @@ static void print_json(const Doctor *doctor)
 
 static void print_look(Cli *cli, const Arguments *arguments, const Doctor *doctor)
 {
-        picture_print(cli, arguments->operands[0], doctor->setup->properties, doctor->cause,
-                      doctor->warnings);
+        picture_print(cli, arguments->operands[0], doctor->setup ? doctor->setup->properties : NULL,
+                      doctor->cause, doctor->warnings);
         if (is_fine(doctor))
                 output_result(cli, "\n%s%s%s\n", output_colour(cli, COLOUR_GREEN),
                               doctor->probe ? "The server answers as it should; nobody signed in."
@@ -281,6 +298,12 @@ static int run(Cli *cli, const Arguments *arguments)
         if (doctor.setup) {
                 print_json(&doctor);
                 setup_cancel(doctor.setup);
+        } else if (doctor.cause) {
+                _cleanup_json_ json_object *object = json_object_new_object();
+
+                value_set_text(object, KEY_STATE, SETUP_FAILED);
+                cause_to_json(doctor.cause, object);
+                output_json_if_asked(cli, object);
         }
         return r;
 }

@@ -139,9 +139,6 @@ void output_error(Cli *cli, const char *name, const char *sentence)
         value_set_text(error, "name", name);
         value_set_text(error, "message", sentence);
         json_object_object_add(object, "error", error);
-        /* What the service does not even look at has a cause all the same. */
-        if (strcmp(name, ERROR_INVALID_ADDRESS) == 0)
-                value_set_text(object, KEY_CAUSE, "input.address-syntax");
         output_json(cli, object);
 }
 

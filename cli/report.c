@@ -65,7 +65,7 @@ static int report_of_check(Cli *cli, const Arguments *arguments)
 
         r = answers_read(cli, arguments, &answers);
         if (r == 0)
-                r = check_start(cli, arguments, &setup, &probe);
+                r = check_start(cli, arguments, &setup, &probe, NULL);
         if (r)
                 return r;
         output_progress(cli, "%s\n", arguments->operands[0]);

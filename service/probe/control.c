@@ -107,23 +107,29 @@ int controls_tell(const Control *controls, size_t n, Dict *evidence)
         return r;
 }
 
+static const struct {
+        uint16_t port;
+        const char *what;
+        Protocol protocol;
+} known_ports[] = {
+        { 995, "POP3 with TLS", PROTOCOL_POP3 }, { 110, "POP3", PROTOCOL_POP3 },
+        { 993, "IMAP with TLS", PROTOCOL_IMAP }, { 143, "IMAP", PROTOCOL_IMAP },
+        { 465, "SMTP with TLS", PROTOCOL_SMTP }, { 587, "SMTP", PROTOCOL_SMTP },
+};
+
+/* The same protocol comes first: it is the better way out. */
 size_t controls_beside(const Endpoint *endpoint, Control to[CONTROLS_MAX])
 {
-        static const struct {
-                uint16_t port;
-                const char *what;
-                bool incoming;
-        } known[] = {
-                { 995, "POP3 with TLS", true },  { 110, "POP3", true },
-                { 993, "IMAP with TLS", true },  { 143, "IMAP", true },
-                { 465, "SMTP with TLS", false }, { 587, "SMTP", false },
-        };
-        bool incoming = endpoint->protocol != PROTOCOL_SMTP;
+        bool outgoing = endpoint->protocol == PROTOCOL_SMTP;
         size_t n = 0;
 
-        for (size_t i = 0; i < ELEMENTS(known); i++)
-                if (known[i].incoming == incoming && known[i].port != endpoint->port)
-                        to[n++] = (Control){ .port = known[i].port, .what = known[i].what };
+        for (int same = 1; same >= 0; same--)
+                for (size_t i = 0; i < ELEMENTS(known_ports); i++)
+                        if ((known_ports[i].protocol == PROTOCOL_SMTP) == outgoing &&
+                            (known_ports[i].protocol == endpoint->protocol) == same &&
+                            known_ports[i].port != endpoint->port)
+                                to[n++] = (Control){ .port = known_ports[i].port,
+                                                     .what = known_ports[i].what };
         to[n++] = (Control){ .port = 443, .what = "web" };
         return n;
 }

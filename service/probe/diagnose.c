@@ -152,6 +152,13 @@ static uint64_t refused_look_usec(const DialReport *report)
         return MIN(MAX(4 * slowest, REFUSED_LOOK_MIN_USEC), REFUSED_LOOK_MAX_USEC);
 }
 
+/* Some networks refuse, others drop, what is not the web, until somebody has signed in. */
+static int look_for_portal(Session *session, bool silent, Finding *finding)
+{
+        FIBER_DEADLINE(silent ? SILENT_LOOK_USEC : refused_look_usec(&session->no.dial));
+        return diagnose_portal(session, finding);
+}
+
 static int look_at_port(Session *session, Finding *finding)
 {
         bool silent = session->no.error == ETIMEDOUT, alive;
@@ -171,6 +178,9 @@ static int look_at_port(Session *session, Finding *finding)
         }
         if (!session->addresses)
                 return 0;
+        r = look_for_portal(session, silent, finding);
+        if (r != 0)
+                return MIN(r, 0);
         n = controls_beside(session->endpoint, controls);
         r = controls_run(session, controls, n,
                          silent ? SILENT_LOOK_USEC : refused_look_usec(&session->no.dial));
@@ -181,11 +191,6 @@ static int look_at_port(Session *session, Finding *finding)
         if (r < 0 || !silent)
                 return r;
         alive = any(controls, n, control_alive);
-        if (!alive) {
-                r = diagnose_portal(session, finding);
-                if (r != 0)
-                        return MIN(r, 0);
-        }
         return look_elsewhere(session, alive, finding);
 }
 
@@ -217,6 +222,29 @@ static int look_at_certificate(Session *session, Finding *finding)
                        : 0;
 }
 
+/* Another service, or the right one in the other mode: what would be right? */
+static int look_at_wrong_service(Session *session, Finding *finding)
+{
+        const char *speaks = dict_text(&finding->evidence, KEY_SPEAKS);
+        const Endpoint *e = session->endpoint;
+        Control controls[CONTROLS_MAX];
+        size_t n;
+        int r;
+
+        if (text_equal(finding->cause, "tls.mode-mismatch"))
+                return dict_set_text(&finding->evidence, KEY_ALTERNATIVE,
+                                     text_equal(speaks, "tls")
+                                             ? "the same port, encrypted at once (TLS)"
+                                             : "the same port with STARTTLS");
+        if (!session->addresses)
+                return 0;
+        n = controls_beside(e, controls);
+        r = controls_run(session, controls, n, REFUSED_LOOK_MAX_USEC);
+        if (r == 0)
+                r = controls_tell(controls, n, &finding->evidence);
+        return r < 0 ? r : tell_alternative(e, controls, n, finding);
+}
+
 static bool web_answers(const Finding *finding)
 {
         return text_equal(dict_text(&finding->evidence, KEY_SPEAKS), "http");
@@ -228,8 +256,12 @@ static int look_at_tls(Session *session, Finding *finding)
 
         if (web_answers(finding)) {
                 r = diagnose_portal(session, finding);
-                return MIN(r, 0);
+                if (r != 0)
+                        return MIN(r, 0);
         }
+        if (text_equal(finding->cause, "net.wrong-service") ||
+            text_equal(finding->cause, "tls.mode-mismatch"))
+                return look_at_wrong_service(session, finding);
         return text_equal(finding->cause, "tls.handshake-failed") ||
                                text_equal(finding->cause, "tls.version-unsupported") ||
                                text_equal(finding->cause, "tls.weak-crypto") ||

@@ -244,7 +244,9 @@ int diagnose_silence(Session *session, Finding *finding)
         if (r < 0 || !facts(&second))
                 return r;
         finding->cause = "tls.mode-mismatch";
-        r = tell_facts(facts(&second), finding);
+        r = dict_set_text(&finding->evidence, KEY_ALTERNATIVE, "the same port, encrypted at once (TLS)");
+        if (r == 0)
+                r = tell_facts(facts(&second), finding);
         return r < 0 ? r
                      : dict_add_to_list(&finding->evidence, KEY_CONTROLS,
                                         "the port answers when TLS is begun at once");

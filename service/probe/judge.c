@@ -401,6 +401,11 @@ static const DialAttempt *family_attempt(const DialReport *report, bool six)
         return found;
 }
 
+static bool family_is_absent(const DialAttempt *attempt)
+{
+        return attempt->error == ENETUNREACH || attempt->error == EAFNOSUPPORT;
+}
+
 int evidence_families(Dict *evidence, const DialReport *report)
 {
         const DialAttempt *four = family_attempt(report, false), *six = family_attempt(report, true);
@@ -408,6 +413,9 @@ int evidence_families(Dict *evidence, const DialReport *report)
 
         if (!four || !six || four->error == ECANCELED || six->error == ECANCELED ||
             (four->error == 0 && six->error == 0))
+                return 0;
+        /* A family that this computer does not have at all is nothing broken. */
+        if ((four->error == 0 && family_is_absent(six)) || (six->error == 0 && family_is_absent(four)))
                 return 0;
         r = dict_set_text(evidence, KEY_IPV4, four->error ? dial_error_text(four->error) : "works");
         return r < 0 ? r

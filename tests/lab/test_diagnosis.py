@@ -76,7 +76,7 @@ case('old-version', ('tls old\nsend +OK', 'tls'), 'tls', 'tls.version-unsupporte
 case('small-group', ('tls small-dh\nsend +OK', 'tls'), 'tls', 'tls.weak-crypto', {'key-exchange': 'DH 1024'})
 case('no-cipher', ('tls null\nsend +OK', 'tls'), 'tls', 'tls.weak-crypto', {'cipher': 'NULL'})
 case('no-tls-at-all', ('close', 'tls'), 'tls', 'tls.handshake-failed', {'controls': 'fails, too'})
-case('silent-tls', ('tls good\nsend +OK', 'starttls'), 'tls', 'tls.mode-mismatch', {'controls': 'TLS is begun at once', 'tls': 'TLS'})
+case('silent-tls', ('tls good\nsend +OK', 'starttls'), 'tls', 'tls.mode-mismatch', {'controls': 'TLS is begun at once', 'tls': 'TLS', 'alternative': 'encrypted at once'})
 case('asterisks', ('send 220 ****************\nserve\non ^EHLO\nsend 250-odd\nsend 250 8BITMIME\ndefault 500 no\nend', 'starttls', 'smtp'),
      'tls', 'tls.starttls-stripped', {'greeting': r'\*\*\*\*'})
 case('without-starttls', ('send 220 odd ESMTP\nserve\non ^EHLO\nsend 250-odd\nsend 250 8BITMIME\ndefault 500 no\nend', 'starttls', 'smtp'),
@@ -89,6 +89,9 @@ case('no-such-name', ('wrong-name.example.test', 995, 'tls'), 'tls', 'tls.cert-n
 case('expired', ('expired.example.test', 995, 'tls'), 'tls', 'tls.cert-expired', {'clock': r'autoconfig\.example\.test says it is'},
      absent=['offset'])
 case('ssh', ('send SSH-2.0-OpenSSH_9.2', 'tls'), 'tls', 'net.wrong-service', {'speaks': 'ssh'})
+case('imap-on-pop-port', ('mail.example.test', 993, 'tls'), 'service', 'net.wrong-service',
+     {'speaks': 'imap', 'alternative': 'POP3 with TLS answers at port 995'})
+case('plain-on-tls-port', ('mail.example.test', 110, 'tls'), 'tls', 'tls.mode-mismatch', {'speaks': 'pop3', 'alternative': 'same port with STARTTLS'})
 case('web', ('send HTTP/1.1 400 Bad Request', 'tls'), 'tls', 'net.wrong-service', {'speaks': 'http'})
 
 ADDRESSES = {'frank': 61, 'dropped': 62, 'rejected': 63, 'prohibited': 64, 'vanity': MAIL, 'same': ODD}
@@ -298,7 +301,7 @@ def test_clock_by_strangers(lab, build, providers, monkeypatch):
 # -- networks that want a sign-in
 
 class Portal(http.server.BaseHTTPRequestHandler):
-    answer = (302, 'http://login.hotspot.test/', b'')
+    answer = (200, None, b'NetworkManager is online\n')
 
     def do_GET(self):
         status, where, body = Portal.answer
@@ -314,7 +317,7 @@ class Portal(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope='module')
-def page(lab):
+def web(lab):
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Portal, bind_and_activate=False)
     server.socket.close()
     server.socket = lab.server.listen(NET4 + str(ODD), 80)
@@ -324,12 +327,19 @@ def page(lab):
     server.server_close()
 
 
+@pytest.fixture
+def page(web):
+    """The page that everybody knows, here: what it answers, for one test."""
+    yield Portal
+    Portal.answer = (200, None, b'NetworkManager is online\n')
+
+
 @pytest.mark.parametrize('answer, cause', [
     ((302, 'http://login.hotspot.test/', b''), 'net.captive-portal'), ((200, None, b'<html>Welcome</html>'), 'net.captive-portal'),
     ((511, None, b'sign in'), 'net.captive-portal'), ((200, None, b'NetworkManager is online\n'), 'tls.cert-self-signed'),
     ((404, None, b''), 'tls.cert-self-signed')])
 def test_portal_by_page(lab, build, page, answer, cause):
-    Portal.answer = answer
+    page.answer = answer
     with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
         setup = probe(client, 'self-signed.example.test', 995)
         setup.wait_state('failed', 'waiting')
@@ -338,6 +348,14 @@ def test_portal_by_page(lab, build, page, answer, cause):
         if cause == 'net.captive-portal':
             assert 'hotspot.test' in step.evidence['portal'] or 'check.example.test' in step.evidence['portal']
             assert not setup.needs
+
+
+def test_portal_that_refuses_all_but_the_web(lab, build, page):
+    page.answer = (302, 'http://login.hotspot.test/', b'')
+    with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+        setup = probe(client, 'closed.example.test', 995)
+        setup.wait_state('failed')
+        assert setup['Cause'] == 'net.captive-portal', setup.steps['incoming.port']
 
 
 def unbound(lab, *words):
@@ -628,3 +646,11 @@ def test_verification_that_takes_long(lab, build):
         client.wait(lambda: setup.steps['verification'].cause == 'verification.delayed')
         setup.wait_state('failed')
         assert setup['Cause'] == 'verification.not-arrived'
+
+
+def test_doctor_of_what_is_no_address(clinic):
+    lines, status = on_terminal(clinic, 'doctor', 'alice@@example.test')
+    assert status == 3 and any('(input.address-syntax)' in line for line in lines), lines
+    assert any('alice@@example.test cannot be one' in line for line in lines), lines
+    told = json.loads(clinic.cli('doctor', 'alice@@example.test', '--json').stdout)
+    assert told['cause'] == 'input.address-syntax' and told['remedies'] and told['state'] == 'failed'
