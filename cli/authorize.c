@@ -63,7 +63,7 @@ static int run(Cli *cli, const Arguments *arguments)
 }
 
 static const Option options[] = {
-        { "device", 0, NULL, "By a code that is typed on another device, without a browser here" },
+        { "device", 0, NULL, "By a code typed on another device, without a browser here" },
         {},
 };
 
