@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -60,6 +61,8 @@ struct Dns {
         char *path;
         bool library;
         Channel *current, *retired;
+        size_t n_servers, first; /* of resolv.conf; the one that is asked first */
+        bool moved;              /* to another first one */
         struct stat seen;
         Buffer conf;
 };
@@ -240,14 +243,15 @@ static bool server_is_valid(const char *text)
         return *port == ':' && text_to_u64(port + 1, 65535, &number) == 0 && number > 0;
 }
 
-static int add_server(Buffer *servers, const char *line, unsigned *n_servers)
+static int add_server(char ***servers, const char *line)
 {
-        char text[96];
+        char text[96], written[100];
         size_t n;
+        int r;
 
         line += strlen("nameserver");
         n = strspn(line, " \t");
-        if (n == 0 || *n_servers >= SERVERS_MAX)
+        if (n == 0)
                 return 0;
         line += n;
         n = strcspn(line, " \t\r\n#;");
@@ -259,32 +263,41 @@ static int add_server(Buffer *servers, const char *line, unsigned *n_servers)
                 return 0;
         /* A bare IPv6 address would lose its last group to a port. */
         n = strchr(text, ':') && strchr(text, '.') == NULL && text[0] != '[';
-        return buffer_printf(servers, "%s%s%s%s", (*n_servers)++ > 0 ? "," : "", n ? "[" : "", text,
-                             n ? "]" : "");
+        snprintf(written, sizeof(written), "%s%s%s", n ? "[" : "", text, n ? "]" : "");
+        r = list_append(servers, written, SERVERS_MAX);
+        return r == -ENOBUFS ? 0 : r;
 }
 
 /* Without a usable line it is the host itself (resolv.conf(5)). */
-static int conf_servers(const char *conf, char **ret)
+static int conf_servers(const char *conf, char ***ret)
 {
-        _cleanup_buffer_ Buffer servers = BUFFER(1024);
-        unsigned n_servers = 0;
-        int r;
+        _cleanup_list_ char **servers = NULL;
+        int r = 0;
 
-        for (const char *line = conf; line && *line;) {
-                if (strncmp(line, "nameserver", strlen("nameserver")) == 0) {
-                        r = add_server(&servers, line, &n_servers);
-                        if (r < 0)
-                                return r;
-                }
+        for (const char *line = conf; line && *line && r == 0;) {
+                if (strncmp(line, "nameserver", strlen("nameserver")) == 0)
+                        r = add_server(&servers, line);
                 line = strchr(line, '\n');
                 line = line ? line + 1 : NULL;
         }
-        if (n_servers == 0) {
-                r = buffer_append_text(&servers, "127.0.0.1");
-                if (r < 0)
-                        return r;
-        }
-        return buffer_take(&servers, ret);
+        if (r == 0 && !servers)
+                r = list_append(&servers, "127.0.0.1", 1);
+        if (r < 0)
+                return r;
+        *ret = TAKE(servers);
+        return 0;
+}
+
+/* In their order, but begun with the @first-th. */
+static int servers_text(char **ret, char *const *servers, size_t first)
+{
+        _cleanup_buffer_ Buffer text = BUFFER(1024);
+        size_t n = list_len(servers);
+        int r = 0;
+
+        for (size_t i = 0; i < n && r == 0; i++)
+                r = buffer_printf(&text, "%s%s", i > 0 ? "," : "", servers[(first + i) % n]);
+        return r < 0 ? r : buffer_take(&text, ret);
 }
 
 /* A missing or unreadable file counts as an empty one. */
@@ -324,23 +337,30 @@ static int dns_refresh(Dns *dns)
 {
         _cleanup_buffer_ Buffer conf = BUFFER(CONF_MAX);
         _cleanup_(channel_freep) Channel *channel = NULL;
-        _cleanup_free_ char *servers = NULL;
+        _cleanup_list_ char **servers = NULL;
+        _cleanup_free_ char *text = NULL;
         struct stat seen;
+        bool same;
         int r;
 
         r = conf_read(dns->path, &conf, &seen);
         if (r < 0)
                 return r;
-        if (dns->current && stat_same(&seen, &dns->seen) && conf.len == dns->conf.len &&
-            memcmp(conf.data, dns->conf.data, conf.len) == 0)
+        same = dns->current && stat_same(&seen, &dns->seen) && conf.len == dns->conf.len &&
+               memcmp(conf.data, dns->conf.data, conf.len) == 0;
+        if (same && !dns->moved)
                 return 0;
+        dns->first = same ? dns->first : 0;
+        dns->moved = false;
         r = conf_servers(conf.data, &servers);
+        if (r == 0)
+                r = servers_text(&text, servers, dns->first);
+        if (r == 0)
+                r = channel_new(&channel, dns, text);
         if (r < 0)
                 return r;
-        r = channel_new(&channel, dns, servers);
-        if (r < 0)
-                return r;
-        log_debug("name servers: %s", servers);
+        dns->n_servers = list_len(servers);
+        log_debug("name servers: %s", text);
         if (dns->current) {
                 dns->current->retired = true;
                 dns->current->next = dns->retired;
@@ -682,12 +702,25 @@ static int lookup_take_records(Lookup *lookup, int type, const unsigned char *da
                                   : parse_txt(lookup->records, data, len);
 }
 
+/* A server that keeps silent costs every question its timeout: the one that answered instead is asked first from now on. */
+static void server_silent(const Channel *channel, int timeouts)
+{
+        Dns *dns = channel->dns;
+
+        if (channel != dns->current || dns->moved || dns->n_servers < 2)
+                return;
+        dns->first = (dns->first + (size_t) timeouts) % dns->n_servers;
+        dns->moved = true;
+}
+
 /* The callback of c-ares: stores and wakes, calls nothing of c-ares but its parsers. */
 static void question_on_answer(void *arg, int status, int timeouts, unsigned char *data, int len)
 {
         Question *question = arg;
         Lookup *lookup = question->lookup;
 
+        if (timeouts > 0 && data)
+                server_silent(question->channel, timeouts);
         lookup->answered |= data != NULL;
         lookup->code = data && len >= 4 ? data[3] & 0x0f : 0;
         if (status == ARES_SUCCESS && lookup->waiting)
@@ -751,7 +784,14 @@ static int dns_no(Outcome *no, DnsStatus status)
 
 /* --- addresses --------------------------------------------------------------------------------------------- */
 
-/* Literals, and RFC 6761 section 6.3: localhost is never asked for. Returns whether @host is one of these. */
+/* RFC 6761 section 6.3: all of .localhost is this machine. */
+static bool name_is_localhost(const char *host)
+{
+        return name_is_same("localhost", host) || text_ends_nocase(host, ".localhost") ||
+               text_ends_nocase(host, ".localhost.");
+}
+
+/* Literals, and what is never asked for. Returns whether @host is one of these. */
 static bool addresses_without_asking(DnsAddresses *addresses, const char *host)
 {
         static const struct in6_addr loopback6 = IN6ADDR_LOOPBACK_INIT;
@@ -770,12 +810,45 @@ static bool addresses_without_asking(DnsAddresses *addresses, const char *host)
                 addresses->aaaa = DNS_OK;
                 return true;
         }
-        if (!text_equal_nocase(host, "localhost") && !text_equal_nocase(host, "localhost."))
+        if (!name_is_localhost(host))
                 return false;
         address_set(&addresses->addresses[addresses->n_addresses++], AF_INET6, &loopback6);
         address_set(&addresses->addresses[addresses->n_addresses++], AF_INET, &loopback4);
         addresses->a = addresses->aaaa = DNS_OK;
         return true;
+}
+
+static int take_file_family(DnsAddresses *to, Dns *dns, const char *host, int family)
+{
+        struct hostent *found = NULL;
+        DnsStatus *status = family == AF_INET6 ? &to->aaaa : &to->a;
+        int r = ares_gethostbyname_file(dns->current->ares, host, family, &found);
+
+        if (r != ARES_SUCCESS)
+                return r == ARES_ENOMEM ? -ENOMEM : 0;
+        for (char **p = found->h_addr_list; *p && to->n_addresses < LIMIT_ADDRESSES; p++) {
+                address_set(&to->addresses[to->n_addresses++], family, *p);
+                *status = DNS_OK;
+        }
+        r = 0;
+        if (!to->canonical && found->h_name && name_is_valid(found->h_name) &&
+            !name_is_same(found->h_name, host))
+                r = take_host(&to->canonical, found->h_name);
+        ares_free_hostent(found);
+        return r == -EINVAL ? 0 : r;
+}
+
+/* The machine's own file of names comes first, as for every other program here; a family that it lacks is not asked for elsewhere.
+ * Returns 1 when it knows the name, 0, -ENOMEM. */
+static int addresses_from_file(DnsAddresses *to, Dns *dns, const char *host)
+{
+        int r = dns_refresh(dns);
+
+        if (r == 0)
+                r = take_file_family(to, dns, host, AF_INET6);
+        if (r == 0)
+                r = take_file_family(to, dns, host, AF_INET);
+        return r < 0 ? r : to->n_addresses > 0;
 }
 
 /* Both families get their share of the places; IPv6 is slot 0. */
@@ -841,6 +914,13 @@ int dns_addresses(DnsAddresses **ret, Dns *dns, const char *host, Outcome *no)
         }
         if (!name_is_valid(host))
                 return dns_no(no, DNS_NXDOMAIN);
+        r = fiber_cancelled() ? -ECANCELED : addresses_from_file(addresses, dns, host);
+        if (r < 0)
+                return r;
+        if (r > 0) {
+                *ret = TAKE(addresses);
+                return 0;
+        }
         r = dns_start(dns, &lookup);
         if (r < 0)
                 return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* DNS by c-ares on the loop. One resolver for the process; it notices changes of resolv.conf before each question.
- * NXDOMAIN, no data, SERVFAIL, timeout and no resolver are five different outcomes. Search domains are never used. */
+ * Of several servers the one that answers is asked first from then on. NXDOMAIN, no data, SERVFAIL, timeout and no resolver are five
+ * different outcomes. Search domains are never used. */
 #pragma once
 
 #include <sys/socket.h>
@@ -12,7 +13,7 @@ typedef struct Dns Dns;
 
 typedef struct DnsAddresses {
         struct sockaddr_storage
-                addresses[LIMIT_ADDRESSES]; /* ports 0; RFC 6724-like order is made by dial */
+                addresses[LIMIT_ADDRESSES]; /* ports 0, in the server's order; dial takes the families by turns, and a family without a route costs it nothing */
         unsigned n_addresses;
         char *canonical; /* the name at the end of the CNAME chain, NULL when it is the name that was asked for */
         DnsStatus a, aaaa; /* each family's own answer */
@@ -44,7 +45,7 @@ Dns *dns_free(Dns *dns);
 DEFINE_CLEANUP(Dns, dns_free);
 
 /* A and AAAA at once; after the first has an answer the other is waited for 50 ms (RFC 8305 section 3). IP literals
- * answer at once. @host must be ASCII (A-labels). At most LIMIT_DNS_USEC. Suspends.
+ * and what the machine's own file of names (/etc/hosts) knows answer at once. @host must be ASCII (A-labels). At most LIMIT_DNS_USEC. Suspends.
  * Returns 0 with at least one address; 1, @no has kind OUTCOME_DNS and the status; negative errno. */
 int dns_addresses(DnsAddresses **ret, Dns *dns, const char *host, Outcome *no);
 /* Suspends. Returns 0 with at least one record, 1 with @no, negative errno. */
