@@ -132,11 +132,19 @@ def test_addresses(root, text):
 
 # -- dictionaries
 
-START = {'protocol': 's', 'dry-run': 'b', 'until': 's', 'detached': 'b', 'incoming': 'a{sv}', 'outgoing': 'a{sv}', 'receive-only': 'b',
-         'delete-verification': 'b', 'keep': 's', 'interval': 't', 'display-name': 's', 'folders': 'as'}
-SERVER = {'host': 's', 'port': 't', 'security': 's', 'protocol': 's', 'user': 's'}
-SETTINGS = {'keep': 's', 'interval': 't', 'display-name': 's', 'folders': 'as'}
-PROBE = {'protocol': 's', 'security': 's'}
+def keys_of(path, function):
+    """{key: type} of the table that @function holds a dictionary against: what comes later is tested too."""
+    with open(os.path.join(PROJECT, 'dbus', 'names.h')) as f:
+        names = dict(re.findall(r'#define (KEY_\w+)[ \\\n]+"([^"]+)"', f.read()))
+    with open(os.path.join(PROJECT, path)) as f:
+        table = re.search(rf'^(?:static )?int {function}\(.*?const DictKey \w+\[\] = \{{(.*?)\}};', f.read(), re.S | re.M)[1]
+    return {names[k]: TYPES[t] for k, t in re.findall(r'(KEY_\w+), (DICT_\w+)', table)}
+
+
+TYPES = {'DICT_TEXT': 's', 'DICT_BOOL': 'b', 'DICT_NUMBER': 't', 'DICT_LIST': 'as', 'DICT_DICT': 'a{sv}'}
+CORE, BUS = 'service/core/setup_options.c', 'service/bus/'
+START, SERVER, SETTINGS = (keys_of(CORE, f) for f in ('setup_read_options', 'setup_read_server', 'account_read_settings'))
+PROBE, FETCH = keys_of(BUS + 'manager.c', 'method_probe'), keys_of(BUS + 'account.c', 'method_fetch_now')
 
 
 def right(kind, given):
@@ -214,7 +222,7 @@ def test_servers(root, setup):
 
 def test_settings(root, account):
     check_refused(root, account.all, account.path, ACCOUNT, 'Configure', 'a{sv}', [], wrong_dictionaries(SETTINGS))
-    check_refused(root, account.all, account.path, ACCOUNT, 'FetchNow', 'a{sv}', [], wrong_dictionaries({}))
+    check_refused(root, account.all, account.path, ACCOUNT, 'FetchNow', 'a{sv}', [], wrong_dictionaries(FETCH))
 
 
 def test_commit_options(root):
@@ -226,13 +234,13 @@ def test_commit_options(root):
     setup.cancel()
 
 
-def test_keys_are_those_of_the_contract():
-    """What is tried above is what dbus/*.xml names."""
-    with open(os.path.join(PROJECT, 'dbus', NAME + '.Manager.xml')) as f:
-        text = f.read()
-    start = text[text.index('Keys of @options:'):text.index('Possible errors', text.index('Keys of @options:'))]
-    named = set(re.findall(r'(?:^|,) *([a-z][a-z-]+)(?= *[,(]|  )', start, re.M)) - {'host', 'port', 'security', 'protocol', 'user'}
-    assert named | {'protocol'} == set(START)
+@pytest.mark.parametrize('name,member,keys', [(MANAGER, 'StartSetup', START), (MANAGER, 'Probe', PROBE), (SETUP, 'SetServers', SERVER),
+                                              (SETUP, 'Commit', SETTINGS), (ACCOUNT, 'Configure', SETTINGS), (ACCOUNT, 'FetchNow', FETCH)])
+def test_keys_are_in_the_contract(name, member, keys):
+    """What the program takes is what dbus/*.xml names, with its type."""
+    with open(os.path.join(PROJECT, 'dbus', name + '.xml')) as f:
+        comment = next(c for c in re.findall(r'<!--(.*?)-->', f.read(), re.S) if re.match(rf'\s*{member}:', c))
+    assert keys and all(re.search(rf'(?<![\w-]){key}(?![\w-])', comment) for key in keys), [k for k in keys if k not in comment]
 
 
 def test_types_of_calls(root, setup, account):
