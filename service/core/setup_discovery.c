@@ -8,6 +8,7 @@
 #include "core/setup_internal.h"
 #include "probe/advice.h"
 #include "dbus/names.h"
+#include "probe/judge.h"
 
 int work_address(Setup *setup)
 {
@@ -180,20 +181,8 @@ static const char *nothing_cause(const Ranking *found)
                 return "discovery.no-client-access";
         if (found->null_mx)
                 return "dns.null-mx";
-        switch (found->domain) {
-        case DNS_NXDOMAIN:
-                return "dns.nxdomain";
-        case DNS_SERVFAIL:
-                return "dns.servfail";
-        case DNS_TIMEOUT:
-                return "dns.timeout";
-        case DNS_NO_RESOLVER:
-                return "dns.resolver-unavailable";
-        case DNS_OK:
-        case DNS_NO_DATA:
-                return nothing_usable(found);
-        }
-        return nothing_usable(found);
+        return found->domain == DNS_OK || found->domain == DNS_NO_DATA ? nothing_usable(found)
+                                                                       : judge_dns(found->domain);
 }
 
 /* Why a side has no server although the other one may. */

@@ -190,27 +190,12 @@ static bool line_is_painted_over(const char *line)
         return false;
 }
 
-static bool provider_has_starttls(const Session *session)
-{
-        const Providers *providers = session->means->providers;
-        const Provider *p;
-
-        for (size_t i = 0; providers && (p = provider_at(providers, i)); i++) {
-                if (text_equal_nocase(p->pop3.host, session->endpoint->host) ||
-                    text_equal_nocase(p->imap.host, session->endpoint->host))
-                        return true;
-                for (size_t k = 0; k < p->n_smtp; k++)
-                        if (text_equal_nocase(p->smtp[k].host, session->endpoint->host))
-                                return true;
-        }
-        return false;
-}
-
 int diagnose_stripped(Session *session, Finding *finding)
 {
         char *const *lines = dict_list(&finding->evidence, KEY_CAPABILITIES);
         bool stripped = line_is_painted_over(dict_text(&finding->evidence, KEY_GREETING)) ||
-                        provider_has_starttls(session);
+                        (session->means->providers &&
+                         provider_by_host(session->means->providers, session->endpoint->host));
         Endpoint other = *session->endpoint;
         _cleanup_session_ Session second = {};
         _cleanup_free_ char *text = NULL;
@@ -244,7 +229,8 @@ int diagnose_silence(Session *session, Finding *finding)
         if (r < 0 || !facts(&second))
                 return r;
         finding->cause = "tls.mode-mismatch";
-        r = dict_set_text(&finding->evidence, KEY_ALTERNATIVE, "the same port, encrypted at once (TLS)");
+        r = dict_set_text(&finding->evidence, KEY_ALTERNATIVE,
+                          "the same port, encrypted at once (TLS)");
         if (r == 0)
                 r = tell_facts(facts(&second), finding);
         return r < 0 ? r

@@ -91,25 +91,6 @@ static const char *mark_of(const Certificate *c)
         return NULL;
 }
 
-/* A provider that is known for its public certificate has not thrown it away. */
-static const Provider *known_server(const Session *session)
-{
-        const Providers *providers = session->means->providers;
-        const Provider *p;
-
-        for (size_t i = 0; providers && (p = provider_at(providers, i)); i++) {
-                if (p->administrator)
-                        continue;
-                if (text_equal_nocase(p->pop3.host, session->endpoint->host) ||
-                    text_equal_nocase(p->imap.host, session->endpoint->host))
-                        return p;
-                for (size_t k = 0; k < p->n_smtp; k++)
-                        if (text_equal_nocase(p->smtp[k].host, session->endpoint->host))
-                                return p;
-        }
-        return NULL;
-}
-
 /* Does a server that has nothing to do with this one show a certificate of the same issuer? */
 static int issuer_elsewhere(Session *session, char **ret_host)
 {
@@ -158,8 +139,11 @@ int diagnose_interception(Session *session, Finding *finding)
 
         if (mark)
                 return dict_set_text(&finding->evidence, KEY_INTERCEPTED, mark);
-        known = known_server(session);
-        if (known)
+        /* A provider that is known for its public certificate has not thrown it away. */
+        known = session->means->providers
+                        ? provider_by_host(session->means->providers, session->endpoint->host)
+                        : NULL;
+        if (known && !known->administrator)
                 return dict_set_text(&finding->evidence, KEY_INTERCEPTED, c->issuer);
         FIBER_DEADLINE(INTERCEPTION_USEC);
         r = issuer_elsewhere(session, &host);

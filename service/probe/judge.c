@@ -115,7 +115,7 @@ static const char *judge_wrong_bytes(const Outcome *no, const JudgeContext *cont
 
 /* --- by kind of outcome ---------------------------------------------------------------------------------- */
 
-static const char *judge_dns(DnsStatus status)
+const char *judge_dns(DnsStatus status)
 {
         switch (status) {
         case DNS_NXDOMAIN:

@@ -16,6 +16,8 @@ typedef struct JudgeContext {
 
 /* A code of the catalogue (static); never NULL. */
 const char *judge_outcome(const Outcome *no, const JudgeContext *context);
+/* The cause of a question that was not answered as it should. Never NULL. */
+const char *judge_dns(DnsStatus status);
 /* The cause of a fault of our own (negative errno) while mail was put where it belongs: the disk's, mostly. Never NULL. */
 const char *judge_delivery_fault(int error);
 /* Makes @finding a failed one: cause and the outcome as evidence (reply, code, status, phase, error, first-bytes, attempts,
