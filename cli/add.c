@@ -67,8 +67,8 @@ static int read_options(Add *add, json_object **ret)
 }
 
 /* One address may have a second account with another server or user; without such a wish it would end at Commit, after all
- * the work: better said at once. What FindAccount does not like, StartSetup will say better. */
-static int check_new(Add *add)
+ * the work: better said at once. */
+static int check_new(Add *add, sd_bus_error *error)
 {
         _cleanup_free_ char *path = NULL, *text = NULL;
         int r;
@@ -77,7 +77,7 @@ static int check_new(Add *add)
             argument_given(add->arguments, "user-name") ||
             argument_given(add->arguments, KEY_DRY_RUN))
                 return 0;
-        r = account_path_by_address(add->cli, add->address, &path, NULL);
+        r = account_path_by_address(add->cli, add->address, &path, error);
         if (r || !path)
                 return r;
         if (asprintf(&text, "%s is set up already; \"waypost doctor %s\" checks it.", add->address,
@@ -89,7 +89,7 @@ static int check_new(Add *add)
 
 static int start(Add *add, json_object *options, sd_bus_error *error)
 {
-        int r = check_new(add);
+        int r = check_new(add, error);
 
         return r ?: setup_start_address(&add->setup, add->cli, add->address, options, error);
 }
@@ -108,6 +108,7 @@ static int start_asked(Add *add, json_object *options)
         lines_add(&above, RANK_STAYS, "%s", "Which mail address shall be set up?");
         for (;;) {
                 _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+                _cleanup_free_ char *message = NULL;
                 int r;
 
                 free(TAKE(add->address));
@@ -122,8 +123,9 @@ static int start_asked(Add *add, json_object *options)
                 if (!sd_bus_error_has_name(&error, ERROR_INVALID_ADDRESS))
                         return cli_refused(add->cli, &error);
                 lines_deinit(&above);
-                lines_wrap(&above, output_columns(add->cli), "",
-                           "That is no mail address. It looks like name@example.org.");
+                message = text_printable(error.message ?: "");
+                lines_wrap(&above, output_columns(add->cli), "", message ?: "");
+                lines_add(&above, RANK_STAYS, "It looks like name@example.org.");
         }
 }
 

@@ -276,6 +276,7 @@ int ask_choice(Cli *cli, const Lines *above, const Choice *choices, char *ret_ke
         _cleanup_lines_ Lines lines = {};
         _cleanup_free_ char *prompt = choice_prompt(choices);
         const Choice *chosen = NULL, *last = choices;
+        bool hinted = false;
 
         if (!prompt)
                 return cli_failed(cli, -ENOMEM, "Asking");
@@ -294,6 +295,9 @@ int ask_choice(Cli *cli, const Lines *above, const Choice *choices, char *ret_ke
                 /* Not all of it once more where it would scroll. */
                 if (!cli->live)
                         lines_deinit(&lines);
+                if (!chosen && !hinted)
+                        lines_add(&lines, RANK_STAYS, "Type one of these letters.");
+                hinted = true;
         }
         *ret_key = chosen->key;
         return 0;

@@ -35,13 +35,16 @@ typedef struct Screen {
 
 /* --- the terminal ------------------------------------------------------------------------------------------------ */
 
-static void read_size(Screen *screen)
+/* Whether it has another size now. */
+static bool read_size(Screen *screen)
 {
+        unsigned columns = screen->columns, rows = screen->rows;
         struct winsize size = {};
 
         (void) ioctl(fileno(screen->to), TIOCGWINSZ, &size);
         screen->columns = output_columns(screen->cli) + 1;
         screen->rows = size.ws_row >= 4 ? size.ws_row : size.ws_row ? 4 : 24;
+        return columns != screen->columns || rows != screen->rows;
 }
 
 /* What is typed must not appear within the block. A process in the background would be stopped for trying. */
@@ -160,13 +163,45 @@ static void draw(Screen *screen, Lines *lines)
         *lines = (Lines){};
 }
 
+/* A narrower terminal has broken what stands there; where the cursor is now follows from the widths. */
+static void erase_broken(Screen *screen)
+{
+        size_t up = 0;
+
+        for (size_t i = 0; i < screen->shown.n; i++) {
+                bool last = i + 1 == screen->shown.n;
+                unsigned width = last ? screen->cursor_column
+                                      : (unsigned) text_width(screen->shown.list[i].text);
+
+                up += last    ? width / screen->columns
+                      : width ? (width - 1) / screen->columns + 1
+                              : 1;
+        }
+        if (up)
+                fprintf(screen->to, "\033[%zuA", up);
+        fputs("\r\033[J", screen->to);
+        forget_shown(screen);
+}
+
+static bool stands_there(Screen *screen, const Lines *lines)
+{
+        if (lines->n != screen->shown.n)
+                return false;
+        for (size_t i = 0; i < lines->n; i++)
+                if (strcmp(lines->list[i].text, screen->shown.list[i].text) != 0)
+                        return false;
+        return true;
+}
+
 static void paint(Screen *screen, bool final)
 {
-        Canvas canvas = { .cli = screen->cli,
-                          .columns = screen->columns - 1,
-                          .phase = screen->phase,
-                          .final = final };
+        Canvas canvas = { .cli = screen->cli, .phase = screen->phase, .final = final };
         _cleanup_lines_ Lines lines = {};
+
+        /* Looked at each time: the signal may come when it is too late. */
+        if (read_size(screen))
+                erase_broken(screen);
+        canvas.columns = screen->columns - 1;
 
         compose(screen, &canvas);
         if (!final)
@@ -176,10 +211,10 @@ static void paint(Screen *screen, bool final)
         /* More than the terminal has rows cannot be gone back over. */
         if (lines.n >= screen->rows)
                 erase(screen);
-        if (lines.n)
-                draw(screen, &lines);
-        else
+        if (lines.n == 0)
                 erase(screen);
+        else if (!stands_there(screen, &lines))
+                draw(screen, &lines);
         show_cursor(screen, final || screen->foot.paint);
         fflush(screen->to);
 }
@@ -196,27 +231,9 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* A narrower terminal has broken what stands there; where the cursor is now follows from the widths. */
 static int on_resize(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
-        Screen *screen = userdata;
-        size_t up = 0;
-
-        read_size(screen);
-        for (size_t i = 0; i < screen->shown.n; i++) {
-                bool last = i + 1 == screen->shown.n;
-                unsigned width = last ? screen->cursor_column
-                                      : (unsigned) text_width(screen->shown.list[i].text);
-
-                up += last    ? width / screen->columns
-                      : width ? (width - 1) / screen->columns + 1
-                              : 1;
-        }
-        if (up)
-                fprintf(screen->to, "\033[%zuA", up);
-        fputs("\r\033[J", screen->to);
-        forget_shown(screen);
-        paint(screen, false);
+        paint(userdata, false);
         return 0;
 }
 
@@ -233,7 +250,6 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         (void) raise(SIGSTOP);
         if (silent)
                 silence(screen);
-        read_size(screen);
         paint(screen, false);
         return 0;
 }

@@ -189,11 +189,11 @@ static void prove_tls(Proof *proof, json_object *e)
         const char *subject = value_text(e, KEY_SUBJECT), *host = value_text(e, KEY_HOST);
         char buffer[TEXT_SHORT];
 
+        if (value_flag(e, KEY_APPROVED))
+                add(proof, "approved by you");
         add_text(proof, e, KEY_ISSUER, "by ");
         if (value_has(e, KEY_DAYS_LEFT))
                 add(proof, "%s left", text_count(buffer, value_number(e, KEY_DAYS_LEFT, 0), "day"));
-        if (value_flag(e, KEY_APPROVED))
-                add(proof, "approved by you");
         add_list(proof, e, KEY_VERIFY_ERRORS, "");
         add_text(proof, e, KEY_TLS, "");
         if (subject && (!host || strcmp(subject, host) != 0))
@@ -344,22 +344,25 @@ char *step_waits_for(json_object *step)
 {
         enum { MOMENT = 2 };
         json_object *e = value_object(step, "evidence");
-        uint64_t since = value_number(e, KEY_SINCE, 0), budget = value_number(e, KEY_BUDGET, 0),
-                 waited = text_now() - since;
+        uint64_t now = text_now(), since = value_number(e, KEY_SINCE, now),
+                 budget = value_number(e, KEY_BUDGET, 0), waited = now > since ? now - since : 0;
         const char *at = value_text(e, KEY_PEER) ?: value_item(value_list(e, KEY_ADDRESSES), 0);
-        char left[TEXT_SHORT] = "", port[16] = "";
+        char span[TEXT_SHORT], left[TEXT_SHORT + 16] = "", port[16] = "";
+        bool colons;
         char *text;
 
+        if (waited < MOMENT * USEC_PER_SEC)
+                return NULL;
         if (!*at)
                 at = value_text_or(e, KEY_HOST, "the server");
-        if (!since || text_now() < since || waited < MOMENT * USEC_PER_SEC)
-                return NULL;
         if (value_has(e, KEY_PORT))
-                snprintf(port, sizeof(port), " port %u", (unsigned) value_number(e, KEY_PORT, 0));
+                snprintf(port, sizeof(port), ":%u", (unsigned) value_number(e, KEY_PORT, 0));
         if (budget > waited)
-                text_span(left, budget - waited + USEC_PER_SEC - 1);
-        if (asprintf(&text, "no answer yet%s%s%s: %s%s", *left ? " (" : "", left,
-                     *left ? " left)" : "", at, port) < 0)
+                snprintf(left, sizeof(left), " (%s left)",
+                         text_span(span, budget - waited + USEC_PER_SEC - 1));
+        colons = *port && strchr(at, ':');
+        if (asprintf(&text, "no answer yet%s: %s%s%s%s", left, colons ? "[" : "", at,
+                     colons ? "]" : "", port) < 0)
                 return NULL;
         return text;
 }

@@ -357,7 +357,7 @@ def test_address_is_asked_until_it_is_one(dumb, password):
     terminal = dumb.terminal('add', password, '--no-wait')
     terminal.expect('Address:')
     terminal.type('nobody\n')
-    terminal.expect('That is no mail address')
+    terminal.expect('This is not a mail address')
     terminal.expect('Address:')
     terminal.type('good@example.test\n')
     terminal.expect('is set up')
