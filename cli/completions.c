@@ -205,7 +205,7 @@ static int print_zsh(void)
                 zsh_options(verbs[i]->options);
                 zsh_options(common_options);
                 if (operands_of(verbs[i]))
-                        printf(" \\\n            '*: :_waypost_list %s'", operands_of(verbs[i]));
+                        printf(" \\\n            '*: :{_waypost_list %s}'", operands_of(verbs[i]));
                 fputs(" ;;\n", stdout);
         }
         fputs("        esac ;;\n"

@@ -91,6 +91,19 @@ void view_row(Canvas *to, const char *status, const char *label, uint64_t usec, 
                   output_colour(to->cli, COLOUR_DIM), proof, end);
 }
 
+void view_state(Canvas *to, const char *status, const char *name, int width, const char *state,
+                const char *doing)
+{
+        const Mark *mark = mark_of(status);
+        const char *sign = to->cli->utf8 ? mark->sign : mark->ascii,
+                   *end = output_colour(to->cli, COLOUR_NONE);
+
+        lines_add(&to->lines, RANK_STAYS, " %s%s%s%*s %s%*s  %-15s %s%s%s",
+                  output_colour(to->cli, mark->colour), sign, end, 2 - text_width(sign), "", name,
+                  width - text_width(name), "", state, output_colour(to->cli, COLOUR_DIM), doing,
+                  end);
+}
+
 static void paint_step(Canvas *to, json_object *step)
 {
         const char *status = value_text_or(step, "status", ""), *label = label_of(step_name(step));

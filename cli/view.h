@@ -20,7 +20,10 @@ int view_update(View *view, json_object *properties);
 /* How long to wait at most before view_update() has something to say although nothing happened; UINT64_MAX: for ever. */
 uint64_t view_pause(const View *view);
 
-/* A row of such a list, for what is no step of a setup; NULL for a mark that turns. */
+/* A row of such a list, for what is no step of a setup; @status NULL for a mark that turns. */
 struct Canvas;
 void view_row(struct Canvas *to, const char *status, const char *label, uint64_t usec,
               const char *proof);
+/* And one for an account: @name in @width columns, its state, what it does. */
+void view_state(struct Canvas *to, const char *status, const char *name, int width,
+                const char *state, const char *doing);

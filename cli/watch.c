@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* waypost watch: what happens, as it happens: one line (with --json one object) for each change of state, arrival and fetch. */
+/* waypost watch: what happens, as it happens: one line (with --json one object) for each change of state, arrival and fetch. On a live
+ * terminal the accounts stand below it, as they are at the moment. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,8 +8,10 @@
 
 #include "cli/account.h"
 #include "cli/output.h"
+#include "cli/screen.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "cli/view.h"
 #include "dbus/names.h"
 
 typedef struct Watch {
@@ -16,12 +19,20 @@ typedef struct Watch {
         const char *only;        /* path; NULL: all */
         json_object *accounts;   /* path -> account as last seen */
         uint64_t printed, count; /* lines so far, and at most */
+        int widest;              /* of the addresses, in columns */
 } Watch;
 
 static void watch_deinit(Watch *watch)
 {
         cli_listen(watch->cli, NULL, NULL);
         json_object_put(watch->accounts);
+}
+
+static void note_width(Watch *watch, json_object *account)
+{
+        int width = text_width(value_text_or(account, "address", "?"));
+
+        watch->widest = width > watch->widest ? width : watch->widest;
 }
 
 static json_object *known(Watch *watch, const char *path)
@@ -134,6 +145,7 @@ static void on_added(Watch *watch, sd_bus_message *m)
                 return;
         account = value_kebab(properties);
         account_complete(account, json_object_get_string(path));
+        note_width(watch, account);
         json_object_object_add(watch->accounts, json_object_get_string(path), account);
         if (!watch->only)
                 tell(watch, json_object_get_string(path), "added", NULL, "added");
@@ -171,6 +183,62 @@ static void on_signal(void *userdata, sd_bus_message *m)
                 on_finished(watch, path, m);
 }
 
+/* --- how they are ------------------------------------------------------------------------------------------------ */
+
+static const char *status_of(json_object *account)
+{
+        static const char *const statuses[][2] = {
+                { ACCOUNT_ACTIVE, "passed" },
+                { ACCOUNT_FAILING, "warned" },
+                { ACCOUNT_PAUSED, "pending" },
+        };
+        const char *state = value_text_or(account, "state", "");
+
+        for (size_t i = 0; i < ELEMENTS(statuses); i++)
+                if (strcmp(statuses[i][0], state) == 0)
+                        return statuses[i][1];
+        return "failed";
+}
+
+/* What it does, else why it does nothing, else when it will. */
+static void doing(json_object *account, char *to, size_t size)
+{
+        json_object *run = value_object(account, "run");
+        uint64_t next = value_number(account, "next-run", 0);
+        char when[TEXT_SHORT];
+
+        if (value_number(run, KEY_FRESH, 0))
+                snprintf(to, size, "fetching %" PRIu64 " of %" PRIu64,
+                         value_number(run, KEY_DELIVERED, 0), value_number(run, KEY_FRESH, 0));
+        else if (run && json_object_object_length(run) > 0)
+                snprintf(to, size, "fetching");
+        else if (value_text(account, "cause"))
+                snprintf(to, size, "%s", value_text(account, "cause"));
+        else if (next)
+                snprintf(to, size, "next %s", text_when(when, next, text_now()));
+        else
+                snprintf(to, size, "%s", "");
+}
+
+static void paint(void *userdata, Canvas *to)
+{
+        Watch *watch = userdata;
+
+        if (to->final)
+                return;
+        json_object_object_foreach(watch->accounts, path, account)
+        {
+                const char *address = value_text_or(account, "address", "?");
+                char text[256];
+
+                if (watch->only && strcmp(watch->only, path) != 0)
+                        continue;
+                doing(account, text, sizeof(text));
+                view_state(to, status_of(account), address, watch->widest,
+                           value_text_or(account, "state", "?"), text);
+        }
+}
+
 /* How each is now; it also makes us somebody whom the service tells of changes. */
 static int begin(Watch *watch)
 {
@@ -185,6 +253,7 @@ static int begin(Watch *watch)
                 const char *path = value_text_or(account, "path", "");
 
                 json_object_object_add(watch->accounts, path, json_object_get(account));
+                note_width(watch, account);
                 if (!watch->only || strcmp(watch->only, path) == 0)
                         tell_state(watch, path, account);
         }
@@ -211,8 +280,11 @@ static int run(Cli *cli, const Arguments *arguments)
                                                 .accounts = json_object_new_object() };
         cli_listen(cli, on_signal, &watch);
         r = begin(&watch);
+        if (r == 0)
+                r = screen_begin(cli, paint, &watch);
         while (r == 0 && watch.printed < count)
                 r = cli_wait(cli, UINT64_MAX);
+        screen_end(cli);
         return r;
 }
 
