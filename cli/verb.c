@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/lines.h"
 #include "cli/output.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -15,10 +16,10 @@
 
 /* In the order of the help. */
 const Verb *const verbs[] = {
-        &verb_add,       &verb_list,   &verb_show,        &verb_fetch,  &verb_history,
-        &verb_watch,     &verb_why,    &verb_pause,       &verb_resume, &verb_password, &verb_authorize,
-        &verb_configure, &verb_remove, &verb_doctor,      &verb_report, &verb_discover,
-        &verb_explain,   &verb_causes, &verb_completions, NULL,
+        &verb_add,       &verb_list,      &verb_show,   &verb_fetch,       &verb_history,
+        &verb_watch,     &verb_why,       &verb_pause,  &verb_resume,      &verb_password,
+        &verb_authorize, &verb_configure, &verb_remove, &verb_doctor,      &verb_report,
+        &verb_discover,  &verb_explain,   &verb_causes, &verb_completions, NULL,
 };
 
 const Option common_options[] = {
@@ -258,24 +259,33 @@ int argument_check(Cli *cli, const Arguments *arguments, const char *name,
         return usage_error(cli, arguments->verb, "--%s cannot be %s.", name, text);
 }
 
+enum { HELP_WIDTH = 79, HELP_COLUMN = 30 };
+
+/* @text behind @left, broken to the width; below it when that is too long. */
+static void print_entry(const char *left, const char *text)
+{
+        _cleanup_lines_ Lines lines = {};
+        char first[HELP_COLUMN + 1];
+        bool fits = strlen(left) + 2 <= HELP_COLUMN;
+
+        if (!fits)
+                puts(left);
+        snprintf(first, sizeof(first), "%-*s", HELP_COLUMN, fits ? left : "");
+        lines_wrap(&lines, HELP_WIDTH, first, text);
+        for (size_t i = 0; i < lines.n; i++)
+                puts(lines.list[i].text);
+}
+
 static void print_options(const Option *options)
 {
         for (; options && options->name; options++) {
-                char left[64];
+                char left[80], letter[8] = "    ";
 
                 if (options->letter)
-                        snprintf(left, sizeof(left), "-%c, --%s", options->letter, options->name);
-                else
-                        snprintf(left, sizeof(left), "    --%s", options->name);
-                if (options->argument) {
-                        size_t len = strlen(left);
-
-                        snprintf(left + len, sizeof(left) - len, "=%s", options->argument);
-                }
-                if (strlen(left) > 34)
-                        printf("  %s\n  %-34s  %s\n", left, "", options->help);
-                else
-                        printf("  %-34s  %s\n", left, options->help);
+                        snprintf(letter, sizeof(letter), "-%c, ", options->letter);
+                snprintf(left, sizeof(left), "  %s--%s%s%s", letter, options->name,
+                         options->argument ? "=" : "", options->argument ?: "");
+                print_entry(left, options->help);
         }
 }
 
@@ -310,10 +320,9 @@ void help_print(Cli *cli, const Verb *verb)
                      "Commands:");
                 for (size_t i = 0; verbs[i]; i++)
                         if (!verbs[i]->hidden)
-                                printf("  %-10s%-26s  %s\n", verbs[i]->name, verbs[i]->operands,
-                                       verbs[i]->summary);
-                puts("\nAn ACCOUNT is named by its address or the beginning of its id. "
-                     "\"waypost COMMAND --help\"\ntells the options of a command.\n\nOptions:");
+                                printf("  %-14s %s\n", verbs[i]->name, verbs[i]->summary);
+                puts("\nAn ACCOUNT is named by its address or the beginning of its id. \"waypost COMMAND\n"
+                     "--help\" tells the options of a command.\n\nOptions:");
         }
         print_options(common_options);
         print_exit_statuses();

@@ -282,7 +282,7 @@ def test_errors_of_the_service_are_one_sentence(fake):
     assert done.returncode == 3
     assert done.stderr == 'waypost: There is such an account already: /org/waypost/Waypost1/account/x.\n'
     result = fake.json('add', 'nobody', status=2)
-    assert result == {'error': {'name': f'{NAME}.Error.InvalidAddress', 'message': 'This is not a mail address.'}}
+    assert result['error'] == {'name': f'{NAME}.Error.InvalidAddress', 'message': 'This is not a mail address.'}
 
 
 def test_a_service_that_dies_is_an_error_not_a_hang(fake, password):
@@ -582,12 +582,12 @@ def test_help_and_version():
         return done.stdout
     top = out('--help')
     verbs = re.findall(r'^  ([a-z]+) ', top, re.M)
-    assert verbs == ('add list show fetch history watch why pause resume password authorize configure remove doctor report discover explain '
-                     'causes').split()
+    assert set('add list show fetch history watch pause resume password configure remove doctor report discover explain causes'
+               .split()) <= set(verbs) and 'completions' not in verbs
     for verb in verbs:
         text = out(verb, '--help')
         assert text.startswith(f'Usage: waypost {verb}') and '  130  interrupted' in text
-        assert max(map(len, text.splitlines())) <= 100
+        assert max(map(len, text.splitlines())) <= 90 and max(map(len, top.splitlines())) <= 80
     assert re.fullmatch(r'waypost \d+\.\d+\.\d+\n', out('--version'))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The guided wizard in a real terminal, against real servers and the scripted one. Some screens are kept as text in docs/screens; what
 is measured (durations, addresses, counts) is left out of the comparison. WAYPOST_SCREENS=1 writes them anew."""
+import difflib
 import os
 import re
 import signal
@@ -48,11 +49,16 @@ def then_shell(service, *arguments, **more):
 
 
 def normal(text):
-    """What may differ from run to run, made the same."""
-    text = re.sub(f'[{SPINNER}]', '*', text)
+    """What may differ from run to run, made the same; what has not been reached yet or is under way, left out. So is how the catalogue
+    puts a cause, and with it how much of the list there is room for."""
+    if re.search(r'^  t  ', text, re.M):
+        text = re.sub(r'^ ✓.*\n|^Sending\n(?=\n)', '', text, flags=re.M)
+        text = re.sub(r'(\([a-z]+\.[a-z-]+\)\n)(.*\n)*?(\n  t  )', r'\1\3', text)
+    text = re.sub(f'^ [·{SPINNER}].*\n', '', text, flags=re.M)
     text = re.sub(r' +(<1 ms|\d+ ms|\d+\.\d\d s)\b', ' TIME', text)
     text = re.sub(r'2001:db8:[0-9a-f:]+|198\.51\.100\.\d+', 'ADDR', text)
     text = re.sub(r'(, ADDR)+', ', ADDR', text)
+    text = re.sub(r'mail goes to .*', 'mail goes to LOCATION', text)
     text = re.sub(r'/\S*/mail/\d+/[0-9a-f\n]+', 'LOCATION', text)
     text = re.sub(r'\d+ (new )?messages?, [\d.]+ k?B', 'N messages', text)
     text = re.sub(r'\b[0-9a-f]{64}\b', 'KEY', text)
@@ -65,9 +71,10 @@ def check_screen(name, text):
     if os.environ.get('WAYPOST_SCREENS'):
         os.makedirs(SCREENS, exist_ok=True)
         with open(path, 'w') as f:
-            f.write(re.sub(r'/tmp/waypost-lab\S+?/state/', '/var/lib/waypost/', text) + '\n')
+            f.write(re.sub(r'/tmp/waypost-lab\S+(?=/state/)/state|/tmp/waypost-lab\S+', '/var/lib/waypost', text) + '\n')
     with open(path) as f:
-        assert normal(text + '\n') == normal(f.read())
+        kept, seen = normal(f.read()).splitlines(), normal(text + '\n').splitlines()
+    assert kept == seen, '\n'.join(difflib.unified_diff(kept, seen, 'kept', 'seen', lineterm=''))
 
 
 def password_file(lab, name, password):
@@ -165,7 +172,8 @@ def test_approval_of_a_foreign_server(none):
 def test_approval_of_a_certificate_needs_the_whole_word(none):
     with wizard(none, 'add', 'alice@example.test', '--incoming=self-signed.example.test:995/tls') as terminal:
         terminal.wait('Type yes in full:')
-        check_screen('certificate', re.sub('^.*✓  (Mail service|Certificate).*\n|^ ·.*\n', '', terminal.text(), flags=re.M))
+        terminal.wait('✓  Mail service[^\n]*Postfix')
+        check_screen('certificate', terminal.text())
         terminal.type('y')
         terminal.wait('What now')
         terminal.type('t')
@@ -304,10 +312,10 @@ def test_interrupt_cleans_up(none, stage):
 def test_sixty_columns(none):
     with wizard(none, 'add', 'alice@foreign.test', columns=60, rows=20) as terminal:
         terminal.wait(r'\[y/N\]$')
-        terminal.wait('✓  Mail service[^\n]*Postfix|✓  Sender|Sending')
+        terminal.wait('✓  Mail service[^\n]*mx.example')
         text = terminal.text()
         assert all(len(line) <= 60 for line in text.split('\n')) and '    example.test' in text
-        check_screen('narrow', re.sub('^ ·.*\n', '', text, flags=re.M))
+        check_screen('narrow', text)
         terminal.key('C-c')
         assert terminal.finish() == 130
 
