@@ -13,7 +13,7 @@ GROUPS = {
     'smtp': 'Sending', 'fetch': 'Fetching', 'delivery': 'Storing', 'verification': 'The verification mail',
 }
 WHO = {'user': 'you', 'provider': 'the provider', 'administrator': 'the administrator', 'nobody': 'nobody: time mends it', 'us': "this program's makers"}
-CLASS = {'user-action': 'somebody has to act', 'temporary': 'passes by itself', 'permanent': 'does not pass by itself'}
+CLASS = {'user-action': 'Somebody has to act', 'temporary': 'It passes by itself', 'permanent': 'It does not pass by itself'}
 
 
 def plain(text):
@@ -40,7 +40,7 @@ def markdown(causes):
         for code in codes:
             cause = causes[code]
             out += [f'### `{code}`: {cause["title"]}', '', plain(cause['explanation']),
-                    f'This {CLASS[cause["class"]]}; who can mend it: {WHO[cause["who"]]}. Severity: {cause["severity"]}.', '']
+                    f'{CLASS[cause["class"]]}; who can mend it: {WHO[cause["who"]]}. Severity: {cause["severity"]}.', '']
             out += [f'{i}. {text}' for i, text in enumerate(remedies(cause), 1)] + ['']
     return '\n'.join(out).rstrip('\n') + '\n'
 
