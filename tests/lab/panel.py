@@ -8,6 +8,7 @@ It knows dbus/*.xml and nothing else: no provider, no port, no meaning of a caus
 "answer" (fields of the dialog), "button" (one of its buttons), "account" (address, method), "everybody" (whoever may: all users' accounts),
 "quit"."""
 import json
+import socket
 import sys
 
 import gi
@@ -28,6 +29,7 @@ class Panel:
     def __init__(self, connection):
         self.connection, self.loop = connection, GLib.MainLoop()
         self.causes, self.steps, self.setup, self.toasts, self.shown, self.redraw = {}, {}, None, [], None, 0
+        self.signing_in = {}
         self.objects = Gio.DBusObjectManagerClient.new_sync(connection, Gio.DBusObjectManagerClientFlags.NONE, NAME, ROOT, None, None, None)
         self.objects.connect('object-added', lambda *_: self.draw())
         self.objects.connect('object-removed', self.on_removed)
@@ -152,6 +154,12 @@ class Panel:
         elif kind == 'servers':
             screen['title'] = 'Which are the servers?'
             screen['fields'] = [{'name': f'{s}.{f}', 'label': f'{f} for {SIDES[s]}', 'secret': False} for s in ('incoming', 'outgoing') for f in ('host', 'port')]
+        elif kind == 'authorization':
+            screen['title'] = f'{details["user"]} signs in at {details["oauth-issuer"]}'
+            screen['text'] += [f'{k}: {self.signing_in[k]}' for k in ('url', 'user-code') if k in self.signing_in]
+            screen['buttons'].append('Sign in')
+            if details.get('alternative'):
+                screen['fields'] = [{'name': 'password', 'label': details['alternative'], 'secret': True}]
         elif kind == 'verification-code':
             screen['title'] = 'Which code does the mail to yourself show?'
             screen['fields'] = [{'name': 'code', 'label': 'Code', 'secret': False}]
@@ -207,6 +215,8 @@ class Panel:
             self.call(self.setup, SETUP, 'Approve', 's', needs[0][1]['token'])
         elif label == 'Add':
             self.call(self.setup, SETUP, 'Commit', 'a{sv}', {})
+        elif label == 'Sign in':
+            self.sign_in('code' if 'code' in needs[0][1]['methods'] else 'device')
         elif label == 'Try again':
             self.call(self.setup, SETUP, 'Retry', 's', '')
         elif label == 'Cancel':
@@ -214,6 +224,24 @@ class Panel:
         elif label == 'Close':
             self.setup = None
             self.draw()
+
+    def sign_in(self, flow):
+        """The browser comes back to a port of ours; what it brings is handed on unread."""
+        options = {'flow': GLib.Variant('s', flow)}
+        if flow == 'code':
+            listener = socket.create_server(('127.0.0.1', 0))
+            options['redirect-port'] = GLib.Variant('t', listener.getsockname()[1])
+            GLib.io_add_watch(listener.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN, self.on_browser, listener, self.setup)
+        self.call(self.setup, SETUP, 'Authorize', 'a{sv}', options, then=self.signing_in.update)
+
+    def on_browser(self, _fd, _condition, listener, setup):
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(5)
+            line = connection.makefile('rb').readline(16384).decode('ascii', 'replace')
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\nConnection: close\r\n\r\nYou may close this now')
+        self.call(setup, SETUP, 'CompleteAuthorization', 's', f'http://127.0.0.1:{listener.getsockname()[1]}{line.split(" ")[1]}')
+        return True
 
     def account(self, address, method):
         path = next(p for p, a in self.proxies(ACCOUNT).items() if value(a, 'Address') == address)

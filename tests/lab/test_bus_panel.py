@@ -9,9 +9,11 @@ import time
 
 import pytest
 
-from wplab import mailbox
+from wplab import mailbox, oauth
 from wplab.bus import Bus
 from wplab.client import Account, Connection, Peer
+from wplab.issuer import Browser
+from wplab.lab import Lab
 from wplab.run import CLEAN_ENV
 
 NOBODY = 65534
@@ -181,6 +183,23 @@ def test_an_administrators_panel(bus):
         panel.wait(lambda s: s['rows'] == [])
         other.wait(lambda s: any('allow' in t or 'authenticate' in t for t in other.toasts))
         assert other.screen['rows'] == []
+
+
+def test_a_sign_in_in_the_browser(build):
+    """The panel shows the page, the browser comes back to the panel's own port, and the panel needs to understand nothing of it."""
+    with Lab(issuer={}) as lab, Bus(build, lab=lab, config=oauth.config(lab, 'panel')) as bus, Screen(bus) as panel:
+        lab.set_account('code@example.test', password='codepw')
+        panel.do('add', address='code@example.test')
+        assert 'Sign in' in panel.title('code@example.test signs in at ')['buttons']
+        panel.do('button', label='Sign in')
+        asks = panel.dialog(lambda d: any(t.startswith('url: ') for t in d['text']))
+        url = next(t for t in asks['text'] if t.startswith('url: ')).partition(' ')[2]
+        back = Browser(lab).go(url, 'code@example.test')
+        done = subprocess.run(bus.command(['/usr/bin/curl', '-s', back]), capture_output=True, text=True, env=CLEAN_ENV)
+        assert 'close this' in done.stdout
+        panel.title('Everything works')
+        panel.do('button', label='Cancel')
+        panel.dialog(lambda d: d['state'] == 'cancelled')
 
 
 def test_others_are_not_in_the_list(bus):
