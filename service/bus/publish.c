@@ -148,8 +148,8 @@ static const struct {
         { true, ACCOUNT_CHANGED_RUN, { "Run" } },
         { true,
           ACCOUNT_CHANGED_SETTINGS,
-          { "Interval", "PollMinimum", "Keep", "DisplayName", "Incoming", "Outgoing",
-            "Location", "Delivery", "Folders" } },
+          { "Interval", "PollMinimum", "Keep", "DisplayName", "Incoming", "Outgoing", "Location",
+            "Delivery", "Folders" } },
         { true, ACCOUNT_CHANGED_CAN_SEND, { "CanSend" } },
         { true, ACCOUNT_CHANGED_WARNINGS, { "Warnings" } },
 };
@@ -399,6 +399,17 @@ static void change_note(Publish *publish, void *object, bool account, unsigned w
         (void) sd_event_source_set_enabled(publish->flush, SD_EVENT_ONESHOT);
 }
 
+/* Before a signal that tells of what came of the changes: whoever hears it finds the properties as they are. */
+static void change_tell_now(Publish *publish, const void *object)
+{
+        for (Change *c = publish->first; c; c = c->next)
+                if (c->object == object) {
+                        change_tell(publish, c);
+                        c->object = NULL;
+                        return;
+                }
+}
+
 static void change_forget(Publish *publish, const void *object)
 {
         for (Change *c = publish->first; c; c = c->next)
@@ -472,6 +483,7 @@ static void on_run_finished(void *userdata, Account *account, const RunRecord *r
                 return;
         }
         signal.dict = dict;
+        change_tell_now(userdata, account);
         send_own(&signal, "RunFinished", fill_run_finished, account_owner(account));
 }
 
@@ -481,6 +493,7 @@ static void on_mail_arrived(void *userdata, Account *account, uint64_t messages,
 
         signal.messages = messages;
         signal.bytes = bytes;
+        change_tell_now(userdata, account);
         send_own(&signal, "MailArrived", fill_mail_arrived, account_owner(account));
 }
 

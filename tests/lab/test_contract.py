@@ -311,6 +311,19 @@ def test_what_signals_say(root):
     setup.cancel()
 
 
+def test_properties_before_what_tells_of_them(root, account):
+    """Whoever hears RunFinished finds the account as it is then, also in what a library has cached."""
+    account.caller = root
+    root.objects()
+    since = len(root.signals)
+    run = account.fetch()
+    heard = root.signals[since:]
+    end = next(i for i, s in enumerate(heard) if s.member == 'RunFinished' and s.path == account.path)
+    before = [s.args[1] for s in heard[:end] if s.member == 'PropertiesChanged' and s.path == account.path]
+    assert any(c.get('LastSuccess', 0) >= run['started'] for c in before), before
+    assert [c['Run'] for c in before if 'Run' in c][-1] == {}
+
+
 class Recorder:
     """The bare order in which messages come to a connection."""
 
