@@ -4,68 +4,125 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/lines.h"
 #include "cli/output.h"
 #include "cli/screen.h"
-#include "cli/table.h"
 #include "cli/verbs.h"
 #include "cli/wizard.h"
 #include "dbus/names.h"
 
-/* "pop.example.org:995/tls" */
-static void add_server(Table *table, json_object *server)
-{
-        char text[320] = "-";
+enum { NAME_COLUMNS = 15, INDENT = 4 };
 
-        if (server)
-                snprintf(text, sizeof(text), "%s:%u/%s", value_text_or(server, KEY_HOST, ""),
-                         (unsigned) value_number(server, KEY_PORT, 0),
-                         value_text_or(server, KEY_SECURITY, ""));
-        table_add(table, text);
+/* On what ground a password may go to a server; where nobody vouches for it, its owner has to be approved first. */
+static const char *ground(json_object *server)
+{
+        static const struct {
+                const char *trust, *text;
+        } grounds[] = { { "user", "named by you" },
+                        { "administrator", "named by the administrator" },
+                        { "table", "in the provider table" },
+                        { "provider", "named by the domain itself" },
+                        { "ispdb", "in the ISPDB" },
+                        { "domain", "inside the domain" },
+                        { "none", "to be approved by you" } };
+        const char *trust = value_text_or(server, KEY_TRUST, "none");
+
+        for (size_t i = 0; i < ELEMENTS(grounds); i++)
+                if (strcmp(trust, grounds[i].trust) == 0)
+                        return grounds[i].text;
+        return trust;
 }
 
-/* Where nobody vouches for a server, its owner has to be approved before a password goes there. */
-static const char *trust_of(json_object *candidate)
+/* "pop3  pop.example.org:995/tls   inside the domain"; the ground on a line of its own where it has no room. */
+static void add_server(Cli *cli, Lines *lines, json_object *server)
+{
+        unsigned columns = output_columns(cli);
+        char text[400];
+        int n;
+
+        n = snprintf(text, sizeof(text), "%*s%-5s %s:%u/%s", INDENT, "",
+                     value_text_or(server, KEY_PROTOCOL, ""), value_text_or(server, KEY_HOST, ""),
+                     (unsigned) value_number(server, KEY_PORT, 0),
+                     value_text_or(server, KEY_SECURITY, ""));
+        if ((unsigned) n + 2 + strlen(ground(server)) <= columns)
+                lines_add(lines, RANK_STAYS, "%-*s  %s", columns < 96 ? 48 : 60, text,
+                          ground(server));
+        else {
+                lines_add(lines, RANK_STAYS, "%s", text);
+                lines_add(lines, RANK_STAYS, "%*s%s", INDENT + 6, "", ground(server));
+        }
+}
+
+static void add_candidate(Cli *cli, Lines *lines, size_t index, json_object *candidate,
+                          const char *address)
 {
         json_object *incoming = value_object(candidate, KEY_INCOMING),
                     *outgoing = value_object(candidate, KEY_OUTGOING);
-        const char *in = value_text_or(incoming, KEY_TRUST, "-"),
-                   *out = value_text_or(outgoing, KEY_TRUST, "-");
+        const char *user = value_text(incoming ? incoming : outgoing, KEY_USER);
+        bool strange = user && strcmp(user, address) != 0;
 
-        if (strcmp(in, "none") == 0 || strcmp(out, "none") == 0)
-                return "to be approved";
-        return incoming ? in : out;
+        lines_add(lines, RANK_STAYS, "%2zu. %s%s%s%s%s", index + 1, output_colour(cli, COLOUR_BOLD),
+                  value_text_or(candidate, KEY_SOURCE, "-"), output_colour(cli, COLOUR_NONE),
+                  strange ? ", sign in as " : "", strange ? user : "");
+        if (incoming)
+                add_server(cli, lines, incoming);
+        if (outgoing)
+                add_server(cli, lines, outgoing);
 }
 
-static void print_candidates(Cli *cli, json_object *candidates)
+static void print_candidates(Cli *cli, json_object *candidates, const char *address)
 {
-        static const char *const heads[] = { "SOURCE", "TRUST", "INCOMING", "OUTGOING", "USER" };
-        _cleanup_table_ Table table = {};
+        _cleanup_lines_ Lines lines = {};
 
         if (value_length(candidates) == 0)
                 return;
-        table_init(&table, heads, ELEMENTS(heads));
-        for (size_t i = 0; i < value_length(candidates); i++) {
-                json_object *c = json_object_array_get_idx(candidates, i),
-                            *incoming = value_object(c, KEY_INCOMING),
-                            *outgoing = value_object(c, KEY_OUTGOING);
+        output_result(cli, "\nServers, the best first\n");
+        for (size_t i = 0; i < value_length(candidates); i++)
+                add_candidate(cli, &lines, i, json_object_array_get_idx(candidates, i), address);
+        output_result_lines(cli, &lines);
+}
 
-                table_add(&table, value_text_or(c, KEY_SOURCE, "-"));
-                table_add(&table, trust_of(c));
-                add_server(&table, incoming);
-                add_server(&table, outgoing);
-                table_add(&table, value_text_or(incoming ? incoming : outgoing, KEY_USER, "-"));
-        }
-        output_result(cli, "\n");
-        table_print(cli, &table);
+/* "srv: 2 found, 12 ms": who, after which time, what. */
+static void add_source(Cli *cli, Lines *lines, const char *line)
+{
+        const char *what = strstr(line, ": "), *end = what ? strrchr(what, ',') : NULL;
+        _cleanup_free_ char *said = NULL;
+        char first[64];
+
+        if (!what)
+                return;
+        /* What was not waited for has no time. */
+        if (!end || strstr(end, " ms") == NULL)
+                end = what + strlen(what);
+        said = strndup(what + 2, (size_t) (end - what - 2));
+        snprintf(first, sizeof(first), "  %-*.*s %8s  ", NAME_COLUMNS, (int) (what - line), line,
+                 *end ? end + 2 : "-");
+        if (said)
+                lines_wrap(lines, output_columns(cli), first, said);
+}
+
+static void print_sources(Cli *cli, json_object *sources)
+{
+        _cleanup_lines_ Lines lines = {};
+
+        if (value_length(sources) == 0)
+                return;
+        output_result(cli, "\nWho was asked, and what they said\n");
+        for (size_t i = 0; i < value_length(sources); i++)
+                add_source(cli, &lines, value_item(sources, i));
+        output_result_lines(cli, &lines);
 }
 
 static void print_list(Cli *cli, const char *title, json_object *list)
 {
+        _cleanup_lines_ Lines lines = {};
+
         if (value_length(list) == 0)
                 return;
         output_result(cli, "\n%s\n", title);
         for (size_t i = 0; i < value_length(list); i++)
-                output_result(cli, "  %s\n", value_item(list, i));
+                lines_wrap(&lines, output_columns(cli), "  ", value_item(list, i));
+        output_result_lines(cli, &lines);
 }
 
 static json_object *discovery_evidence(Setup *setup)
@@ -86,44 +143,27 @@ static void print_found(Cli *cli, Setup *setup)
         json_object *evidence = discovery_evidence(setup);
         const char *filter = value_text(evidence, KEY_FILTER);
 
-        print_candidates(cli, value_list(setup->properties, "candidates"));
+        print_candidates(cli, value_list(setup->properties, "candidates"),
+                         value_text_or(setup->properties, "address", ""));
         print_list(cli, "To know before", value_list(evidence, KEY_HINTS));
         if (filter)
                 output_result(
                         cli, "\nMail for this domain passes through %s, which hides its servers.\n",
                         filter);
-        print_list(cli, "Sources", value_list(evidence, KEY_SOURCES));
+        print_sources(cli, value_list(evidence, KEY_SOURCES));
         print_list(cli, "Who was told what", value_list(evidence, KEY_DISCLOSED));
-}
-
-/* What stands instead of servers. */
-static void print_instead(Cli *cli, Setup *setup)
-{
-        json_object *evidence = discovery_evidence(setup);
-        const char *suggestion = value_text(evidence, KEY_SUGGESTION),
-                   *alternative = value_text(evidence, KEY_ALTERNATIVE),
-                   *page = value_text(evidence, KEY_HINT_URL);
-
-        if (suggestion)
-                output_result(cli, "Did you mean %s?\n", suggestion);
-        if (alternative)
-                output_result(cli, "%s%s%s\n", alternative, page ? " " : "", page ? page : "");
 }
 
 static int conclude(Cli *cli, Setup *setup, SetupEnd end, json_object **cause)
 {
-        int r;
-
         screen_end(cli);
         print_found(cli, setup);
-        r = wizard_conclude(setup, end, "search", cause);
-        if (*cause)
-                print_instead(cli, setup);
-        return r;
+        return wizard_conclude(setup, end, "search", cause);
 }
 
 static int run(Cli *cli, const Arguments *arguments)
 {
+        static const char *const protocols[] = { "pop3", "imap", "auto", NULL };
         _cleanup_json_ json_object *cause = NULL, *options = json_object_new_object();
         _cleanup_answers_ Answers answers = {};
         _cleanup_setup_ Setup *setup = NULL;
@@ -132,6 +172,11 @@ static int run(Cli *cli, const Arguments *arguments)
 
         json_object_object_add(options, KEY_DRY_RUN, json_object_new_boolean(true));
         value_set_text(options, KEY_UNTIL, "discovery");
+        if (argument_text(arguments, KEY_PROTOCOL))
+                value_set_text(options, KEY_PROTOCOL, argument_text(arguments, KEY_PROTOCOL));
+        r = argument_check(cli, arguments, KEY_PROTOCOL, protocols);
+        if (r)
+                return r;
         r = cli_open(cli);
         if (r == 0)
                 r = setup_start_address(&setup, cli, arguments->operands[0], options, NULL);
@@ -145,6 +190,11 @@ static int run(Cli *cli, const Arguments *arguments)
         return r;
 }
 
+static const Option options[] = {
+        { "protocol", 0, "pop3|imap|auto", "How the mail is to be fetched; default auto: both" },
+        {},
+};
+
 const Verb verb_discover = {
         .name = "discover",
         .operands = "ADDRESS",
@@ -152,6 +202,7 @@ const Verb verb_discover = {
         .max_operands = 1,
         .summary = "Show the servers of an address, and who says so",
         .text = "All sources are asked: the provider table, the provider itself, the ISPDB, DNS. The\n"
-                "best comes first. No mail server is contacted, and nothing is changed.\n",
+                "best comes first. Nobody signs in, and nothing is changed.\n",
+        .options = options,
         .run = run,
 };
