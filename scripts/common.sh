@@ -121,6 +121,11 @@ build_sanitized() {
                 || die "waypost could not be built with sanitizers"
 }
 
+build_fuzzers() {
+        build_in build-fuzz --native-file "$project/scripts/clang.ini" --buildtype=debugoptimized -Db_sanitize=address,undefined \
+                -Db_lundef=false || die "the fuzzers could not be built"
+}
+
 # lab_python ARGUMENT...: replaces the shell by Debian's Python with the lab's modules.
 lab_python() {
         PYTHONPATH=$project/tests/lab PYTHONDONTWRITEBYTECODE=1 exec /usr/bin/python3 "$@"

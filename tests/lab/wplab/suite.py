@@ -11,7 +11,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
-from . import guard
+from . import fuzz, guard
 from .run import CLEAN_ENV, PROJECT
 
 SANITIZED, RELEASE = os.path.join(PROJECT, 'build-san'), os.path.join(PROJECT, 'build')
@@ -168,6 +168,16 @@ def lab(long):
     return count
 
 
+def fuzzers():
+    """Each looks for new inputs for a minute; the corpus itself is replayed among the unit tests."""
+    count = Count()
+    for name, well, told in fuzz.run_all(os.path.join(PROJECT, 'build-fuzz'), 60):
+        count.note(f'fuzz/{name}', 'passed' if well else 'failed', told)
+        if well:
+            print(f'fuzz/{name}: {told}', flush=True)
+    return count
+
+
 children = {}           # process -> the signal that makes it leave in order
 
 
@@ -190,6 +200,8 @@ def main():
         wrap = '/usr/bin/valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9'
         suites.append(('valgrind', lambda: unit('valgrind', RELEASE, f'--wrapper={wrap}', '--timeout-multiplier=20',
                                                 '--no-suite=style')))
+    if '--long' in sys.argv:
+        suites.append(('fuzz', fuzzers))
     suites += [('form', form), ('lab', lambda: lab('--long' in sys.argv))]
     total = Count()
     for title, suite in suites:
