@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/setup_internal.h"
-#include "probe/advice.h"
 #include "dbus/names.h"
+#include "probe/advice.h"
 #include "probe/judge.h"
 
 int work_address(Setup *setup)

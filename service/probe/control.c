@@ -51,6 +51,7 @@ static int control_work(void *arg)
         r = control_addresses(control, &addresses, &no);
         if (r < 0)
                 return r == -ETIME ? 0 : r;
+        control->resolved = r == 0;
         if (r > 0)
                 control->error = ENOENT;
         else {
@@ -77,7 +78,7 @@ int controls_run(const Session *session, Control *controls, size_t n, uint64_t u
                 r = fiber_join(&controls[i].fiber, &result);
                 if (r == -ETIME) {
                         /* It gives up at the same moment as we do. */
-                        controls[i].error = ETIMEDOUT;
+                        controls[i].error = controls[i].resolved ? ETIMEDOUT : ENOENT;
                         controls[i].usec = usec;
                         controls[i].done = true;
                         r = 0;

@@ -17,6 +17,7 @@ typedef struct Control {
         int error; /* 0 connected; errno; ENOENT: the name could not be resolved */
         uint64_t usec;
         /* while it runs */
+        bool resolved;
         const Session *session;
         Fiber *fiber;
 } Control;

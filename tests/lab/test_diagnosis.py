@@ -654,3 +654,18 @@ def test_doctor_of_what_is_no_address(clinic):
     assert any('alice@@example.test cannot be one' in line for line in lines), lines
     told = json.loads(clinic.cli('doctor', 'alice@@example.test', '--json').stdout)
     assert told['cause'] == 'input.address-syntax' and told['remedies'] and told['state'] == 'failed'
+
+
+def test_fetch_is_judged_by_the_same_engine(build):
+    """Offline, a closed port, a network that wants a sign-in: a fetch says what a setup says, and goes on by itself."""
+    with Lab() as lab, Bus(build, lab=lab, config={**HTTP, 'fetch': {'interval': '30d'}}) as bus, Connection(bus) as client:
+        account, port = onboard(client, lab)
+        lab.client.ip('link set wp-c down')
+        assert account.fetch()['cause'] == 'net.offline' and account['State'] == 'failing'
+        since = account['Since']
+        lab.client.ip('link set wp-c up')
+        lab.scripted.stop(port)
+        client.wait(lambda: account.fetch()['cause'] == 'net.refused', what='the network to be up')
+        assert account['State'] == 'failing' and account['Since'] == since
+        lab.scripted.play(port, 'pop-ok')
+        assert account.fetch()['cause'] == '' and account['State'] == 'active'
