@@ -20,7 +20,7 @@ enum { WATCH_MIN = 5, WATCH_MAX = 86400 };
 /* One look. */
 typedef struct Doctor {
         Setup *setup;
-        json_object *cause, *warnings;
+        json_object *cause, *warnings, *account; /* the account's properties; NULL: it is none */
         SetupEnd end;
         bool probe;
 } Doctor;
@@ -30,6 +30,7 @@ static void doctor_deinit(Doctor *doctor)
         setup_free(doctor->setup);
         json_object_put(doctor->cause);
         json_object_put(doctor->warnings);
+        json_object_put(doctor->account);
         *doctor = (Doctor){};
 }
 
@@ -118,6 +119,58 @@ static int look_at_address(Cli *cli, const Arguments *arguments, const sd_bus_er
         return cause_describe(cli, "input.address-syntax", evidence, &ret->cause);
 }
 
+/* What the account itself has to say besides: notes of its last run, a changed key. */
+static int add_warnings(Cli *cli, Doctor *ret)
+{
+        json_object *codes = value_list(ret->account, "warnings");
+
+        for (size_t i = 0; i < value_length(codes); i++) {
+                _cleanup_json_ json_object *description = NULL;
+                json_object *warning;
+                int r;
+
+                /* The step of this very check tells more. */
+                if (strcmp(value_item(codes, i), "tls.cert-expiring") == 0)
+                        continue;
+                r = cause_describe(cli, value_item(codes, i), NULL, &description);
+                if (r)
+                        return r;
+                warning = json_object_new_object();
+                value_set_text(warning, "code", value_item(codes, i));
+                value_set_text(warning, "step", NULL);
+                value_set_text(warning, "text",
+                               value_text_or(description, KEY_TITLE, value_item(codes, i)));
+                json_object_array_add(ret->warnings, warning);
+        }
+        return 0;
+}
+
+static int look_at_account(Cli *cli, Doctor *ret)
+{
+        const char *path = value_text(ret->setup->properties, "account");
+        int r;
+
+        if (!path || strcmp(path, "/") == 0)
+                return 0;
+        r = cli_properties(cli, path, INTERFACE_ACCOUNT, &ret->account, NULL);
+        return r ?: add_warnings(cli, ret);
+}
+
+/* One line on the account's life until now; NULL for none. */
+static char *account_line(json_object *account)
+{
+        char success[TEXT_SHORT], next[TEXT_SHORT], since[TEXT_SHORT], *line = NULL;
+        uint64_t now = text_now(), due = value_number(account, "next-run", 0);
+
+        if (!account || asprintf(&line, "%s since %s; last fetched %s, next %s",
+                                 value_text_or(account, "state", "?"),
+                                 text_time(since, value_number(account, "since", 0)),
+                                 text_when(success, value_number(account, "last-success", 0), now),
+                                 due ? text_when(next, due, now) : "not planned") < 0)
+                return NULL;
+        return line;
+}
+
 static int look(Cli *cli, const Arguments *arguments, const Answers *answers, Doctor *ret)
 {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -136,7 +189,8 @@ static int look(Cli *cli, const Arguments *arguments, const Answers *answers, Do
         if (r)
                 return r;
         ret->warnings = warnings_of_steps(setup_steps(ret->setup));
-        return setup_cause(ret->setup, &ret->cause);
+        r = look_at_account(cli, ret);
+        return r ?: setup_cause(ret->setup, &ret->cause);
 }
 
 static void print_json(const Doctor *doctor)
@@ -149,8 +203,11 @@ static void print_json(const Doctor *doctor)
 
 static void print_look(Cli *cli, const Arguments *arguments, const Doctor *doctor)
 {
-        picture_print(cli, arguments->operands[0], doctor->setup ? doctor->setup->properties : NULL,
-                      doctor->cause, doctor->warnings);
+        _cleanup_free_ char *below = account_line(doctor->account);
+
+        picture_print(cli, arguments->operands[0], below,
+                      doctor->setup ? doctor->setup->properties : NULL, doctor->cause,
+                      doctor->warnings);
         if (is_fine(doctor))
                 output_result(cli, "\n%s%s%s\n", output_colour(cli, COLOUR_GREEN),
                               doctor->probe ? "The server answers as it should; nobody signed in."

@@ -210,13 +210,15 @@ static void print_cause(Cli *cli, json_object *properties, json_object *cause)
         }
 }
 
-void picture_print(Cli *cli, const char *what, json_object *properties, json_object *cause,
-                   json_object *warnings)
+void picture_print(Cli *cli, const char *what, const char *below, json_object *properties,
+                   json_object *cause, json_object *warnings)
 {
         size_t columns = width();
 
         output_result(cli, "%s%s%s\n", output_colour(cli, COLOUR_BOLD), what,
                       output_colour(cli, COLOUR_NONE));
+        if (below)
+                output_result(cli, "  %s\n", below);
         print_steps(cli, properties, cause, columns);
         if (cause)
                 print_cause(cli, properties, cause);

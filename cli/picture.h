@@ -5,8 +5,8 @@
 
 #include "cli/cli.h"
 
-/* @what: as the user called it. @properties as setup_properties(); @cause as cause_describe(), NULL for none; @warnings as warnings_of_steps(). */
-void picture_print(Cli *cli, const char *what, json_object *properties, json_object *cause,
-                   json_object *warnings);
+/* @what: as the user called it, @below: a line on it, NULL for none. @properties as setup_properties(); @cause as cause_describe(), NULL for none; @warnings as warnings_of_steps(). */
+void picture_print(Cli *cli, const char *what, const char *below, json_object *properties,
+                   json_object *cause, json_object *warnings);
 /* The step that has @code, "" and NULL for none. Borrowed. */
 json_object *picture_step_of_cause(json_object *properties, const char *code);

@@ -669,3 +669,16 @@ def test_fetch_is_judged_by_the_same_engine(build):
         assert account['State'] == 'failing' and account['Since'] == since
         lab.scripted.play(port, 'pop-ok')
         assert account.fetch()['cause'] == '' and account['State'] == 'active'
+
+
+def test_doctor_of_an_account(lab, build):
+    """Its life until now in a line, its own warnings besides those of the steps; the stored password signs in."""
+    with Bus(build, lab=lab, config={**HTTP, 'fetch': {'interval': '30d'}}) as bus, Connection(bus) as client:
+        account, port = onboard(client, lab)
+        lab.scripted.play_text(port, dated(lab, 'other-key', 300))
+        account.fetch()
+        lines, status = on_terminal(bus, 'doctor', 'alice@example.test')
+        assert status == 0 and len(lines) <= 24, lines
+        assert re.match(r'  active since .*; last fetched .*, next in ', lines[1]), lines
+        assert any('ok    incoming.mailbox' in line for line in lines) and any('! The server has another key' in line for line in lines)
+        assert 'tls.cert-key-changed' in [w['code'] for w in json.loads(bus.cli('doctor', 'alice@example.test', '--json').stdout)['warnings']]
