@@ -33,7 +33,8 @@ int answers_read(Cli *cli, const Arguments *arguments, Answers *ret)
         if (file && outgoing && strcmp(file, "-") == 0 && strcmp(outgoing, "-") == 0)
                 return usage_error(cli, arguments->verb,
                                    "Both passwords cannot come from standard input.");
-        r = argument_check(cli, arguments, "sign-in", (const char *const[]){ "browser", "device", NULL });
+        r = argument_check(cli, arguments, "sign-in",
+                           (const char *const[]){ "browser", "device", NULL });
         if (r)
                 return r;
         ret->sign_in = how != NULL;
@@ -151,7 +152,8 @@ static int answer_password(Setup *setup, const Answers *answers, json_object *ne
 }
 
 /* A password that was given by the command line does where the provider takes one besides. */
-static int answer_authorization(Setup *setup, const Answers *answers, json_object *need, Answer *ret)
+static int answer_authorization(Setup *setup, const Answers *answers, json_object *need,
+                                Answer *ret)
 {
         bool given = false;
         int r;
@@ -272,12 +274,9 @@ static const struct Answerer {
         const char *kind;
         int (*answer)(Setup *setup, const Answers *answers, json_object *need, Answer *ret);
 } answerers[] = {
-        { NEED_PASSWORD, answer_password },
-        { NEED_AUTHORIZATION, answer_authorization },
-        { NEED_SERVER_APPROVAL, answer_server },
-        { NEED_CERTIFICATE_APPROVAL, answer_certificate },
-        { NEED_SERVERS, answer_missing_servers },
-        { NEED_USER_ACTION, answer_action },
+        { NEED_PASSWORD, answer_password },       { NEED_AUTHORIZATION, answer_authorization },
+        { NEED_SERVER_APPROVAL, answer_server },  { NEED_CERTIFICATE_APPROVAL, answer_certificate },
+        { NEED_SERVERS, answer_missing_servers }, { NEED_USER_ACTION, answer_action },
         { NEED_VERIFICATION_CODE, answer_code },
 };
 

@@ -30,7 +30,8 @@ static int conclude(Cli *cli, Setup *setup, SetupEnd end, json_object **cause)
         screen_end(cli);
         r = wizard_conclude(setup, end, "check", cause);
         if (r == 0)
-                output_result(cli, "\nThe account is signed in; fetching goes on where it stopped.\n");
+                output_result(cli,
+                              "\nThe account is signed in; fetching goes on where it stopped.\n");
         return r;
 }
 

@@ -36,8 +36,7 @@ static int call_probe(Cli *cli, const Arguments *arguments, const char *text, sd
         return 0;
 }
 
-static int start_dry(Cli *cli, const Arguments *arguments, Setup **ret,
-                     sd_bus_error *ret_error)
+static int start_dry(Cli *cli, const Arguments *arguments, Setup **ret, sd_bus_error *ret_error)
 {
         _cleanup_json_ json_object *options = json_object_new_object();
         int r;

@@ -4,6 +4,7 @@
 
 #include "cli/account.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
@@ -34,28 +35,6 @@ static void print_table(Cli *cli, json_object *runs)
         table_print(cli, &table);
 }
 
-static int read_history(Cli *cli, const char *path, uint64_t count, json_object **ret)
-{
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-        int r;
-
-        r = cli_message(cli, &m, path, INTERFACE_ACCOUNT, "History");
-        if (r)
-                return r;
-        r = sd_bus_message_append(m, "u", (uint32_t) count);
-        if (r < 0)
-                return cli_failed(cli, r, "Making a call");
-        r = cli_call(cli, m, &reply, NULL);
-        if (r)
-                return r;
-        r = value_read(reply, ret);
-        if (r < 0)
-                return cli_failed(cli, r, "Reading the service's answer");
-        for (size_t i = 0; i < value_length(*ret); i++)
-                value_nothing_is_null(json_object_array_get_idx(*ret, i), KEY_CAUSE);
-        return 0;
-}
-
 static int run(Cli *cli, const Arguments *arguments)
 {
         _cleanup_json_ json_object *account = NULL, *runs = NULL;
@@ -68,7 +47,7 @@ static int run(Cli *cli, const Arguments *arguments)
         if (r == 0)
                 r = account_find(cli, arguments->operands[0], &account);
         if (r == 0)
-                r = read_history(cli, value_text_or(account, "path", "/"), count, &runs);
+                r = history_read(cli, value_text_or(account, "path", "/"), count, &runs);
         if (r)
                 return r;
         if (cli->json)

@@ -199,7 +199,8 @@ static void authorization_lines(Cli *cli, json_object *need, Lines *to)
 {
         _cleanup_free_ char *line = NULL;
 
-        if (asprintf(&line, "%s signs in at %s, in the browser.", value_text_or(need, KEY_USER, "Your account"),
+        if (asprintf(&line, "%s signs in at %s, in the browser.",
+                     value_text_or(need, KEY_USER, "Your account"),
                      value_text_or(need, KEY_OAUTH_ISSUER, "the provider")) >= 0)
                 lines_wrap(to, output_columns(cli), "", line);
         hint_lines(cli, need, to);
@@ -211,9 +212,12 @@ static void print_how(Cli *cli, json_object *need)
         if (need_is(need, NEED_PASSWORD))
                 output_note(cli, "Needed: the password. Give it by --password-file=FILE.\n");
         else if (need_is(need, NEED_AUTHORIZATION))
-                output_note(cli, "Needed: that you sign in. Do so by --sign-in=browser or --sign-in=device%s.\n",
-                            value_text(need, KEY_ALTERNATIVE) ? ", or give an app password by --password-file=FILE"
-                                                              : "");
+                output_note(
+                        cli,
+                        "Needed: that you sign in. Do so by --sign-in=browser or --sign-in=device%s.\n",
+                        value_text(need, KEY_ALTERNATIVE)
+                                ? ", or give an app password by --password-file=FILE"
+                                : "");
         else if (need_is(need, NEED_SERVER_APPROVAL))
                 output_note(cli,
                             "Needed: your approval. Give it by --approve-domain=%s or --yes.\n",

@@ -49,11 +49,12 @@ static Visitor *visitor_free(Visitor *visitor)
 static void visitor_answer(Visitor *visitor, const char *status, const char *sentence)
 {
         char text[1024];
-        int n = snprintf(text, sizeof(text),
-                         "HTTP/1.1 %s\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
-                         "Referrer-Policy: no-referrer\r\nContent-Security-Policy: default-src 'none'\r\n"
-                         "Connection: close\r\n\r\n<!doctype html><title>waypost</title><p>%s</p>\n",
-                         status, sentence);
+        int n = snprintf(
+                text, sizeof(text),
+                "HTTP/1.1 %s\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n"
+                "Referrer-Policy: no-referrer\r\nContent-Security-Policy: default-src 'none'\r\n"
+                "Connection: close\r\n\r\n<!doctype html><title>waypost</title><p>%s</p>\n",
+                status, sentence);
 
         /* What does not fit into an empty socket is lost with the visitor. */
         (void) !send(visitor->fd, text, (size_t) n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -100,7 +101,8 @@ static void visitor_serve(Visitor *visitor)
                 visitor_answer(visitor, "404 Not Found", "There is nothing here.");
                 return;
         }
-        visitor_answer(visitor, "200 OK", "Thank you. You can close this window and go back to the terminal.");
+        visitor_answer(visitor, "200 OK",
+                       "Thank you. You can close this window and go back to the terminal.");
         if (!r->address && asprintf(&r->address, "%s%s", r->origin, target) < 0)
                 r->address = NULL;
         if (r->address && r->arrived)
@@ -119,7 +121,8 @@ static void visitor_drop(Visitor *visitor)
 static int on_visitor(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
         Visitor *visitor = userdata;
-        ssize_t n = recv(fd, visitor->request + visitor->len, REQUEST_MAX - visitor->len, MSG_DONTWAIT);
+        ssize_t n = recv(fd, visitor->request + visitor->len, REQUEST_MAX - visitor->len,
+                         MSG_DONTWAIT);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
@@ -152,7 +155,8 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
         }
         visitor->redirect = r;
         visitor->fd = client;
-        if (sd_event_add_io(r->cli->event, &visitor->source, client, EPOLLIN, on_visitor, visitor) < 0) {
+        if (sd_event_add_io(r->cli->event, &visitor->source, client, EPOLLIN, on_visitor, visitor) <
+            0) {
                 visitor_free(visitor);
                 return 0;
         }
@@ -164,7 +168,8 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 
 static int bind_loopback(Redirect *r, bool six)
 {
-        struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in four = { .sin_family = AF_INET,
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         struct sockaddr_in6 addr6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
         struct sockaddr *address = six ? (struct sockaddr *) &addr6 : (struct sockaddr *) &four;
         socklen_t len = six ? sizeof(addr6) : sizeof(four);
@@ -198,8 +203,8 @@ int redirect_new(Redirect **ret, Cli *cli)
         if (r < 0)
                 r = bind_loopback(redirect, true);
         if (r >= 0)
-                r = sd_event_add_io(cli->event, &redirect->source, redirect->fd, EPOLLIN, on_connection,
-                                    redirect);
+                r = sd_event_add_io(cli->event, &redirect->source, redirect->fd, EPOLLIN,
+                                    on_connection, redirect);
         if (r < 0)
                 return cli_failed(cli, r, "Waiting for the browser");
         *ret = TAKE(redirect);

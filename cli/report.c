@@ -9,6 +9,7 @@
 #include "cli/check.h"
 #include "cli/output.h"
 #include "cli/screen.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 #include "cli/wizard.h"
 #include "dbus/names.h"
@@ -38,6 +39,20 @@ static int find_setup(Cli *cli, const char *name, char **ret)
         return 0;
 }
 
+/* Servers' words are in it: nothing of them may steer the terminal. */
+static void print_lines(Cli *cli, char *text)
+{
+        for (char *line = text, *end; *line; line = end) {
+                _cleanup_free_ char *printable = NULL;
+
+                end = line + strcspn(line, "\n");
+                if (*end)
+                        *end++ = '\0';
+                printable = text_printable(line);
+                output_result(cli, "%s\n", printable ?: "");
+        }
+}
+
 static int print(Cli *cli, Setup *setup)
 {
         _cleanup_json_ json_object *object = json_object_new_object();
@@ -50,7 +65,7 @@ static int print(Cli *cli, Setup *setup)
         screen_end(cli);
         value_set_text(object, "report", text);
         output_json_if_asked(cli, object);
-        output_result(cli, "%s", text);
+        print_lines(cli, text);
         return 0;
 }
 

@@ -375,3 +375,25 @@ int run_conclude(Cli *cli, json_object *run)
         cause_print(cli, description, value_text(run, KEY_REPLY));
         return cause_exit(description);
 }
+
+int history_read(Cli *cli, const char *path, uint64_t count, json_object **ret)
+{
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        int r;
+
+        r = cli_message(cli, &m, path, INTERFACE_ACCOUNT, "History");
+        if (r)
+                return r;
+        r = sd_bus_message_append(m, "u", (uint32_t) count);
+        if (r < 0)
+                return cli_failed(cli, r, "Making a call");
+        r = cli_call(cli, m, &reply, NULL);
+        if (r)
+                return r;
+        r = value_read(reply, ret);
+        if (r < 0)
+                return cli_failed(cli, r, "Reading the service's answer");
+        for (size_t i = 0; i < value_length(*ret); i++)
+                value_nothing_is_null(json_object_array_get_idx(*ret, i), KEY_CAUSE);
+        return 0;
+}

@@ -11,3 +11,5 @@ int run_fetch(Cli *cli, const char *account, bool wait, json_object **ret);
 void run_print(Cli *cli, json_object *run);
 /* By the cause it ended with; its block is printed. */
 int run_conclude(Cli *cli, json_object *run);
+/* The last @count runs of an account, the newest first. The caller owns the list. */
+int history_read(Cli *cli, const char *path, uint64_t count, json_object **ret);

@@ -3,10 +3,10 @@
 #include "cli/sign_in.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <fcntl.h>
 
 #include "cli/ask.h"
 #include "cli/need.h"
@@ -43,8 +43,8 @@ static int complete(Setup *setup, const char *address, bool *ret_taken)
         int r;
 
         *ret_taken = false;
-        r = cli_call_texts(setup->cli, setup->path, INTERFACE_SETUP, "CompleteAuthorization", NULL, &error,
-                           address, NULL);
+        r = cli_call_texts(setup->cli, setup->path, INTERFACE_SETUP, "CompleteAuthorization", NULL,
+                           &error, address, NULL);
         if (r == CALL_REFUSED && (sd_bus_error_has_name(&error, ERROR_INVALID_ARGUMENT) ||
                                   sd_bus_error_has_name(&error, ERROR_STALE))) {
                 output_note(setup->cli, "That was not it: %s\n", error.message);
@@ -91,8 +91,8 @@ static int wait_or_paste(Setup *setup, Redirect *redirect, bool *ret_given)
                         r = cli_wait(setup->cli, UINT64_MAX);
                         continue;
                 }
-                r = ask_text(setup->cli, NULL, "Paste the address it ends at, or just wait:", &setup->moot,
-                             &pasted);
+                r = ask_text(setup->cli, NULL,
+                             "Paste the address it ends at, or just wait:", &setup->moot, &pasted);
                 if (r == 0 && pasted && *pasted)
                         r = complete(setup, pasted, ret_given);
                 else if (r == 0 && !pasted && !setup->moot)
@@ -103,22 +103,26 @@ static int wait_or_paste(Setup *setup, Redirect *redirect, bool *ret_given)
         return r;
 }
 
-static void browser_lines(Setup *setup, json_object *need, json_object *shown, bool opened, Lines *to)
+static void browser_lines(Setup *setup, json_object *need, json_object *shown, bool opened,
+                          Lines *to)
 {
         unsigned columns = output_columns(setup->cli);
         const char *issuer = value_text_or(need, KEY_OAUTH_ISSUER, "your provider");
 
-        lines_add(to, RANK_STAYS, "Sign in at %s as %s.", issuer, value_text_or(need, KEY_USER, "yourself"));
-        lines_wrap(to, columns, "",
-                   opened ? "The page was opened in your browser. If nothing happens there, open this yourself:"
-                          : "Open this in your browser, on this computer or any other:");
+        lines_add(to, RANK_STAYS, "Sign in at %s as %s.", issuer,
+                  value_text_or(need, KEY_USER, "yourself"));
+        lines_wrap(
+                to, columns, "",
+                opened ? "The page was opened in your browser. If nothing happens there, open this yourself:"
+                       : "Open this in your browser, on this computer or any other:");
         lines_add(to, RANK_STAYS, "%s", "");
         lines_add(to, RANK_STAYS, "%s", value_text_or(shown, KEY_URL, ""));
         lines_add(to, RANK_STAYS, "%s", "");
         if (!opened)
-                lines_wrap(to, columns, "",
-                           "On another computer it ends at a page that cannot be shown: copy that page's whole "
-                           "address from the browser to here.");
+                lines_wrap(
+                        to, columns, "",
+                        "On another computer it ends at a page that cannot be shown: copy that page's whole "
+                        "address from the browser to here.");
 }
 
 static void lines_print(Cli *cli, const Lines *lines)
@@ -139,10 +143,12 @@ static int sign_in_by_browser(Setup *setup, json_object *need, bool *ret_given)
                 return r;
         value_set_text(options, KEY_FLOW, FLOW_CODE);
         value_set_text(options, KEY_REDIRECT_HOST, redirect_host(redirect));
-        json_object_object_add(options, KEY_REDIRECT_PORT, json_object_new_uint64(redirect_port(redirect)));
+        json_object_object_add(options, KEY_REDIRECT_PORT,
+                               json_object_new_uint64(redirect_port(redirect)));
         r = authorize(setup, options, &shown);
         if (r == 0)
-                r = redirect_wait(redirect, value_text_or(shown, KEY_REDIRECT_URI, ""), &setup->moot);
+                r = redirect_wait(redirect, value_text_or(shown, KEY_REDIRECT_URI, ""),
+                                  &setup->moot);
         if (r)
                 return r;
         browser_lines(setup, need, shown, open_browser(value_text_or(shown, KEY_URL, "")), &above);
@@ -187,8 +193,8 @@ static void code_lines(Cli *cli, const char *code, Lines *to)
         if (!letters || !bar)
                 return;
         lines_add(to, RANK_STAYS, "    %s%s%s", utf8 ? "\u250c" : "+", bar, utf8 ? "\u2510" : "+");
-        lines_add(to, RANK_STAYS, "    %s   %s%s%s  %s", side, output_colour(cli, COLOUR_BOLD), letters,
-                  output_colour(cli, COLOUR_NONE), side);
+        lines_add(to, RANK_STAYS, "    %s   %s%s%s  %s", side, output_colour(cli, COLOUR_BOLD),
+                  letters, output_colour(cli, COLOUR_NONE), side);
         lines_add(to, RANK_STAYS, "    %s%s%s", utf8 ? "\u2514" : "+", bar, utf8 ? "\u2518" : "+");
 }
 
@@ -196,14 +202,16 @@ static void device_lines(Setup *setup, json_object *need, json_object *shown, Li
 {
         uint64_t minutes = (value_number(shown, KEY_EXPIRES, 0) + 59) / 60;
 
-        lines_add(to, RANK_STAYS, "Sign in as %s on any device: open", value_text_or(need, KEY_USER, "yourself"));
+        lines_add(to, RANK_STAYS, "Sign in as %s on any device: open",
+                  value_text_or(need, KEY_USER, "yourself"));
         lines_add(to, RANK_STAYS, "%s", "");
         lines_add(to, RANK_STAYS, "    %s", value_text_or(shown, KEY_URL, ""));
         lines_add(to, RANK_STAYS, "%s", "");
         lines_add(to, RANK_STAYS, "and type this code there:");
         code_lines(setup->cli, value_text_or(shown, KEY_USER_CODE, "?"), to);
         if (minutes)
-                lines_add(to, RANK_STAYS, "It is good for %u minutes. This goes on by itself.", (unsigned) minutes);
+                lines_add(to, RANK_STAYS, "It is good for %u minutes. This goes on by itself.",
+                          (unsigned) minutes);
 }
 
 static int sign_in_by_device(Setup *setup, json_object *need, bool *ret_given)

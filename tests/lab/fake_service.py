@@ -42,14 +42,15 @@ ACCOUNT_PROPERTIES = {'Address': 's', 'DisplayName': 's', 'Owner': 'u', 'Protoco
                       'Folders': 'as', 'Warnings': 'as', 'Run': 'a{sv}', 'MessagesFetched': 't'}
 MANAGER = interface(NAME + '.Manager', [
     method('StartSetup', ['s', 'a{sv}'], ['o']), method('Probe', ['s', 'q', 'a{sv}'], ['o']),
-    method('DescribeCause', ['s', 'a{sv}'], ['a{sv}']), method('FindAccount', ['s'], ['o'])])
+    method('DescribeCause', ['s', 'a{sv}'], ['a{sv}']), method('ListCauses', [], ['as']), method('RequestAdminView', []), method('FindAccount', ['s'], ['o'])])
 OBJECTS = interface('org.freedesktop.DBus.ObjectManager', [method('GetManagedObjects', [], ['a{oa{sa{sv}}}'])])
 SETUP = interface(NAME + '.Setup', [
     method('SetPasswordFd', ['s', 'h']), method('Approve', ['s']), method('Commit', ['a{sv}'], ['o']), method('Cancel', []),
     method('ConfirmCode', ['s']), method('Retry', ['s']), method('SetServers', ['a{sv}']), method('Report', [], ['s'])], SETUP_PROPERTIES.items())
 ACCOUNT = interface(NAME + '.Account', [
     method('FetchNow', ['a{sv}'], ['t']), method('Check', [], ['o']), method('History', ['u'], ['aa{sv}']),
-    method('Remove', [])], ACCOUNT_PROPERTIES.items())
+    method('Remove', []), method('Pause', []), method('Resume', []), method('Configure', ['a{sv}']),
+    method('SetPassword', ['s', 's'], ['o'])], ACCOUNT_PROPERTIES.items())
 
 CAUSES = {
     'auth.bad-credentials': ('user-action', 'The server refused the user name or the password',
@@ -242,6 +243,9 @@ class Setup(Object):
             raise Refused('InvalidArgument', 'code: it is another one')
         self.code = code
         self.woken()
+
+    def do_Report(self):
+        return GLib.Variant('(s)', (f'waypost report\naddress: {self.properties["Address"]}\n  reply: \x1b[31mred\n',))
 
     def do_Cancel(self):
         if not self.over:
@@ -443,6 +447,29 @@ class Account(Object):
     def do_Remove(self):
         self.remove()
 
+    def state(self, state):
+        self.properties['State'] = state
+        self.changed('State')
+
+    def do_Pause(self):
+        self.state('paused')
+
+    def do_Resume(self):
+        self.state('active')
+
+    def do_Configure(self, settings):
+        if settings.get('interval', 60) < 60:
+            raise Refused('InvalidArgument', 'interval: 1 is too short')
+        names = {'keep': 'Keep', 'interval': 'Interval', 'display-name': 'DisplayName'}
+        self.properties.update({names[k]: v for k, v in settings.items()})
+
+    def do_SetPassword(self, side, secret):
+        self.service.record(password=secret, side=side)
+        setup = Setup(self.service, self.properties['Address'], {'dry-run': True}, self.path)
+        setup.password, setup.kind = secret, 'good'
+        GLib.idle_add(setup.run, good(setup))
+        return GLib.Variant('(o)', (setup.path,))
+
 
 class Service:
     def __init__(self, log):
@@ -466,7 +493,7 @@ class Service:
                   'Cause': '', 'Since': now() - 90 * 10**6, 'LastSuccess': now() - 180 * 10**6,
                   'NextRun': now() + 125 * 10**6, 'Interval': 300, 'PollMinimum': 0, 'Keep': 'server', 'CanSend': False,
                   'Incoming': boxes({'host': 'mail.old.test', 'port': 995, 'security': 'tls', 'user': address}),
-                  'Outgoing': {}, 'Delivery': 'maildir', 'Location': f'/var/lib/mail/{address}', 'Folders': [], 'Warnings': [], 'Run': {},
+                  'Outgoing': {}, 'Delivery': 'maildir', 'Location': os.environ.get('LOCATION', f'/var/lib/mail/{address}'), 'Folders': [], 'Warnings': [], 'Run': {},
                   'MessagesFetched': 12, **more}
         return Account(self, **values)
 
@@ -516,6 +543,13 @@ class Service:
         kind, title, explanation, remedies = CAUSES[code]
         return GLib.Variant('(a{sv})', (boxes({'title': title, 'explanation': explanation, 'remedies': remedies,
                                                'links': [], 'class': kind, 'severity': 'block'}),))
+
+    def do_ListCauses(self):
+        return GLib.Variant('(as)', (sorted(CAUSES),))
+
+    def do_RequestAdminView(self):
+        if os.path.exists(self.log + '.refuse'):
+            raise Refused('org.freedesktop.DBus.Error.AccessDenied', 'polkit says no')
 
     def do_FindAccount(self, address):
         for path, thing in self.objects.items():

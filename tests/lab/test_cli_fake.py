@@ -96,6 +96,10 @@ class Fake:
                                'org.freedesktop.DBus', 'GetNameOwner', 's', NAME], capture_output=True, text=True, env=ENV)
         return done.stdout or None
 
+    def restart(self):
+        end(self.service)
+        self.start()
+
     def stop(self):
         if self.service:
             end(self.service)
@@ -466,8 +470,8 @@ def test_doctor_looks_at_one_server(fake):
 
 def test_list(fake):
     lines = fake.cli('list').stdout.splitlines()
-    assert lines[0].split() == ['ADDRESS', 'STATE', 'CAUSE', 'LAST', 'SUCCESS', 'NEXT', 'RUN', 'ID']
-    assert re.match(r'alice@old\.test +active +- +3 min ago +in 2 min +[0-9a-f]{8}$', lines[1])
+    assert lines[0].split() == ['ADDRESS', 'STATE', 'CAUSE', 'LAST', 'MAIL', 'NEXT', 'RUN', 'ID']
+    assert re.match(r'alice@old\.test +active +- +\d+ days ago +in 2 min +[0-9a-f]{8}$', lines[1])
     accounts = fake.json('list')
     assert [a['address'] for a in accounts] == sorted(a['address'] for a in accounts)
     assert accounts[0]['cause'] is None and accounts[1]['cause'] == 'access.pop-disabled'
@@ -548,6 +552,86 @@ def test_remove_asks_and_says_where_the_mail_stays(fake):
     result = fake.json('remove', 'alice@old.test', '-y')
     assert result['removed'] is True and result['location'] == '/var/lib/mail/alice@old.test'
     assert fake.cli('show', 'alice@old.test').returncode == 2
+
+
+def test_remove_deletes_the_mail_when_told(fake, tmp_path):
+    for folder in ('new', 'cur', 'tmp'):
+        (tmp_path / 'mail' / folder).mkdir(parents=True)
+        (tmp_path / 'mail' / folder / 'one').write_text('mail')
+    fake.env['LOCATION'] = str(tmp_path / 'mail')
+    fake.restart()
+    assert fake.json('remove', 'alice@old.test', '--yes', '--delete-mail')['mail-deleted'] is True
+    assert [p.parent.name for p in tmp_path.glob('mail/*/*')] == ['tmp']
+
+
+def test_pause_and_resume(fake):
+    assert fake.cli('pause', 'alice@old.test', 'busy@old.test').stdout == 'alice@old.test is paused.\nbusy@old.test is paused.\n'
+    assert fake.json('show', 'alice@old.test')['state'] == 'paused'
+    assert [a['state'] for a in fake.json('resume', 'alice@old.test')] == ['active']
+    assert fake.cli('pause', 'nobody@old.test').returncode == 2
+
+
+def test_configure(fake):
+    account = fake.json('configure', 'alice@old.test', '--keep=30d', '--interval=600', '--display-name=Alice')
+    assert (account['keep'], account['interval'], account['display-name']) == ('30d', 600, 'Alice')
+    assert fake.calls('Configure') == [[{'keep': '30d', 'interval': 600, 'display-name': 'Alice'}]]
+    assert fake.cli('configure', 'alice@old.test').returncode == 2
+    assert 'Interval: 1 is too short.' in fake.cli('configure', 'alice@old.test', '--interval=1').stderr
+
+
+def test_password_is_tried_before_it_is_stored(fake, password, tmp_path):
+    done = fake.cli('password', 'alice@old.test', password)
+    assert done.returncode == 0 and 'The new password works and is stored.' in done.stdout
+    (tmp_path / 'wrong').write_text('wrong')
+    done = fake.cli('password', 'alice@old.test', '--outgoing', f'--password-file={tmp_path / "wrong"}')
+    assert done.returncode == 3 and 'The old password stays.' in done.stderr
+    assert fake.passwords() == [('', PASSWORD), ('outgoing', 'wrong')]
+    assert fake.cli('password', 'alice@old.test').returncode == 6
+    assert fake.json('password', 'alice@old.test', password)['state'] == 'ready'
+
+
+def test_password_at_the_terminal(dumb):
+    terminal = dumb.terminal('password', 'alice@old.test')
+    terminal.expect('The new password of alice@old.test.')
+    terminal.expect('Password:')
+    terminal.type(PASSWORD + '\n')
+    terminal.expect('is stored')
+    assert terminal.finish() == 0
+
+
+def test_causes(fake):
+    lines = fake.cli('causes').stdout.splitlines()
+    assert lines[0].split() == ['CAUSE', 'CLASS', 'TITLE'] and len(lines) > 4
+    assert [c['cause'] for c in fake.json('causes', 'dns.')] == ['dns.timeout']
+    assert '1. Try again later.' in fake.cli('causes', 'dns.timeout').stdout
+    assert fake.cli('causes', 'nothing.like-it').returncode == 2
+
+
+def test_report_stands_alone_on_standard_output(fake):
+    done = fake.cli('report', 'alice@old.test')
+    assert done.returncode == 0 and done.stdout == 'waypost report\naddress: alice@old.test\n  reply: ?[31mred\n'
+    assert 'incoming.tls' in done.stderr
+    assert fake.json('report', 'timeout@new.test')['report'].startswith('waypost report')
+    assert len(fake.calls('Check')) == 1
+
+
+def test_report_of_a_setup_under_way(fake, password):
+    process = subprocess.Popen([client(), 'add', 'hang@example.test', password], env=fake.env, stdout=subprocess.PIPE, text=True)
+    while 'discovery' not in process.stdout.readline():
+        pass
+    assert 'address: hang@example.test' in fake.cli('report', 'hang@example.test').stdout
+    assert len(fake.calls('StartSetup')) == 1 and fake.calls('Cancel') == []
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+
+def test_all_asks_for_the_admin_view(fake):
+    lines = fake.cli('list', '--all').stdout.splitlines()
+    assert lines[0].split()[-1] == 'OWNER' and lines[1].split()[-1] == 'root'
+    open(fake.log + '.refuse', 'w').close()
+    done = fake.cli('list', '--all')
+    assert done.returncode == 3 and 'You are not allowed to do this.' in done.stderr
+    assert len(fake.calls('RequestAdminView')) == 2 and len(fake.calls('GetManagedObjects')) == 1
 
 
 # -- the command line itself; no service needed
