@@ -165,7 +165,10 @@ static int note_response(Imap *imap, const ImapReply *reply, Phase phase, Outcom
 {
         if (reply->status == IMAP_BYE && phase != PHASE_QUIT)
                 return reply_refused(imap, reply, phase, no);
-        if (text_equal(reply->code, "CAPABILITY") && reply->status == IMAP_OK)
+        /* Some have an [ALERT] to say before that. */
+        imap->preauth |= reply->status == IMAP_PREAUTH;
+        if (text_equal(reply->code, "CAPABILITY") &&
+            (reply->status == IMAP_OK || reply->status == IMAP_PREAUTH))
                 return imap_parse_capabilities(&imap->capabilities, reply->arguments,
                                                reply->arguments_len);
         if (text_equal(reply->code, "ALERT"))
@@ -387,7 +390,6 @@ static int read_greeting(Imap *imap, Outcome *no)
                 return reply_refused(imap, &reply, PHASE_GREETING, no);
         if (reply.status != IMAP_OK && reply.status != IMAP_PREAUTH)
                 return dialogue_garbage(&imap->dialogue, no, PHASE_GREETING, line, len);
-        imap->preauth = reply.status == IMAP_PREAUTH;
         imap->greeting = text_printable_new(reply.text, reply.text_len, LIMIT_REPLY_TEXT);
         return imap->greeting ? 0 : -ENOMEM;
 }

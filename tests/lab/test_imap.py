@@ -2,12 +2,9 @@
 """IMAP: the same promises for the other protocol. Setting up and fetching against Dovecot, octet by octet; everything that may go wrong
 with its cause; servers that change under our hands; new mail that is told of."""
 import collections
-import concurrent.futures
 import hashlib
 import os
-import re
 import shutil
-import threading
 import time
 
 import pytest
@@ -17,6 +14,7 @@ from wplab.bus import Bus
 from wplab.client import Connection, endpoint, options
 from wplab.imapbox import CAPA, Imapbox
 from wplab.lab import NET4, ODD
+from wplab.programs import USER, Program
 from wplab.reader import ImapReader, read_imap, read_mailbox
 
 HOST = 'odd.example.test'
@@ -429,3 +427,36 @@ def test_folders_by_dovecot(lab, bus, client):
         with_reader.command('STORE 1 +FLAGS (\\Seen \\Flagged)')
     assert account.fetch()['cause'] == ''
     assert folder_of(account, '.Archive') == [(mail(1), 'FS')]
+
+
+# -- other servers
+
+def test_courier(lab, client):
+    """Another server of Debian's over a Maildir, which lets everybody in: every octet as an independent reader has it there, once; and what comes later."""
+    place = lab.run.file('courier')
+    os.mkdir(place, 0o700)
+    shutil.chown(place, USER)
+    maildir = os.path.join(place, 'Maildir')
+    mailbox.fill(maildir, [(n, m) for n, m in mailbox.messages(80) if len(m) < 100_000 and not n.startswith('empty')], USER)
+    server = Program('courier', maildir, lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'))
+    setup = client.start_setup('alice@example.test', receive_only=True, incoming=endpoint(HOST, server.port, protocol='imap'))
+    setup.wait_need('password')
+    setup.set_password('nobody-asks')
+    assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
+    assert setup.steps['incoming.login'].evidence['method'] == 'PREAUTH'
+    account = setup.commit()
+    client.wait(lambda: account.history(1) and not account['Run'], what='the first fetch')
+
+    def there():
+        sock = lab.connect(HOST, server.port, timeout=60)
+        with lab.pki.client_context().wrap_socket(sock, server_hostname=HOST) as tls:
+            reader = ImapReader(tls, None, None)
+            reader.command('EXAMINE INBOX')
+            return counted(octets.replace(b'\r\n', b'\n') for _, octets in reader.command('FETCH 1:* (BODY.PEEK[])') if octets is not None)
+    assert account.history(1)[0]['cause'] == '', account.history(1)
+    assert found(account) == there()
+    mailbox.fill(maildir, [('later.x', mail(7))], USER)
+    run = account.fetch()
+    assert (run['new'], run['delivered'], run['cause']) == (1, 1, ''), run
+    assert found(account) == there()
+    server.close()
