@@ -24,8 +24,11 @@ static const char *const standard_interfaces[] = {
         "org.freedesktop.DBus.Properties",
 };
 
+/* A start or a resume changes every account at once. */
+enum { CHANGE_BUCKETS = 1024 };
+
 typedef struct Change {
-        struct Change *next;
+        struct Change *next, *next_same; /* in line, in its bucket */
         char path[PATH_SIZE];
         void *object; /* NULL: it went before it was told of */
         bool account;
@@ -35,6 +38,7 @@ typedef struct Change {
 struct Publish {
         Bus *bus;
         Change *first, *last;
+        Change *buckets[CHANGE_BUCKETS]; /* the same ones, by their objects */
         sd_event_source *flush;
 };
 
@@ -354,6 +358,21 @@ static void change_tell(Publish *publish, Change *change)
         waits_changed(publish->bus->waits, change->path);
 }
 
+static Change **change_bucket(Publish *publish, const void *object)
+{
+        return &publish->buckets[((uintptr_t) object >> 4) % CHANGE_BUCKETS];
+}
+
+/* Where it hangs in its bucket; at the end NULL for an object that has no change. */
+static Change **change_find(Publish *publish, const void *object)
+{
+        Change **at = change_bucket(publish, object);
+
+        while (*at && (*at)->object != object)
+                at = &(*at)->next_same;
+        return at;
+}
+
 static int on_flush(sd_event_source *source, void *userdata)
 {
         Publish *publish = userdata;
@@ -364,8 +383,10 @@ static int on_flush(sd_event_source *source, void *userdata)
                 publish->first = change->next;
                 if (!publish->first)
                         publish->last = NULL;
-                if (change->object)
+                if (change->object) {
+                        *change_find(publish, change->object) = change->next_same;
                         change_tell(publish, change);
+                }
                 free(change);
         }
         return 0;
@@ -373,10 +394,8 @@ static int on_flush(sd_event_source *source, void *userdata)
 
 static void change_note(Publish *publish, void *object, bool account, unsigned what)
 {
-        Change *change = publish->first;
+        Change *change = *change_find(publish, object);
 
-        while (change && change->object != object)
-                change = change->next;
         if (change) {
                 change->what |= what;
                 return;
@@ -391,6 +410,8 @@ static void change_note(Publish *publish, void *object, bool account, unsigned w
                 account_path(object, change->path);
         else
                 setup_path(object, change->path);
+        change->next_same = *change_bucket(publish, object);
+        *change_bucket(publish, object) = change;
         if (publish->last)
                 publish->last->next = change;
         else
@@ -412,9 +433,12 @@ static void change_tell_now(Publish *publish, const void *object)
 
 static void change_forget(Publish *publish, const void *object)
 {
-        for (Change *c = publish->first; c; c = c->next)
-                if (c->object == object)
-                        c->object = NULL;
+        Change **at = change_find(publish, object), *change = *at;
+
+        if (!change)
+                return;
+        *at = change->next_same;
+        change->object = NULL;
 }
 
 /* --- the observer -------------------------------------------------------------------------------------------- */

@@ -77,17 +77,38 @@ void core_remove_setup(Core *core, Setup *setup)
                 core->observer.setup_removed(core->observer.userdata, setup);
 }
 
+/* Ids are random: their first digits spread them. */
+static Account **account_bucket(Core *core, const char *id)
+{
+        unsigned hash = 0;
+
+        for (size_t i = 0; i < 8 && id[i]; i++)
+                hash = hash * 31 + (unsigned char) id[i];
+        return &core->accounts_by_id[hash % ACCOUNT_BUCKETS];
+}
+
 int core_add_account(Core *core, Account *account)
 {
+        Account **bucket = account_bucket(core, account->record.id);
         int r = pointers_append((void ***) &core->accounts, &core->n_accounts, account);
 
-        if (r == 0 && core->observer.account_added)
+        if (r < 0)
+                return r;
+        account->next_by_id = *bucket;
+        *bucket = account;
+        if (core->observer.account_added)
                 core->observer.account_added(core->observer.userdata, account);
-        return r;
+        return 0;
 }
 
 void core_remove_account(Core *core, Account *account)
 {
+        Account **at = account_bucket(core, account->record.id);
+
+        while (*at && *at != account)
+                at = &(*at)->next_by_id;
+        if (*at)
+                *at = account->next_by_id;
         pointers_remove((void **) core->accounts, &core->n_accounts, account);
         if (core->observer.account_removed)
                 core->observer.account_removed(core->observer.userdata, account);
@@ -103,9 +124,9 @@ Setup *core_setup(Core *core, const char *id)
 
 Account *core_account(Core *core, const char *id)
 {
-        for (size_t i = 0; i < core->n_accounts; i++)
-                if (strcmp(core->accounts[i]->record.id, id) == 0)
-                        return core->accounts[i];
+        for (Account *account = *account_bucket(core, id); account; account = account->next_by_id)
+                if (strcmp(account->record.id, id) == 0)
+                        return account;
         return NULL;
 }
 
@@ -316,6 +337,13 @@ static int core_load_account(void *userdata, const AccountRecord *record)
         return r;
 }
 
+static int core_load_grant(void *userdata, const char *id)
+{
+        Account *account = core_account(userdata, id);
+
+        return account ? account_load_grant(account) : 0;
+}
+
 static int core_open(Core *core)
 {
         int r;
@@ -360,8 +388,9 @@ static int core_open(Core *core)
         if (r < 0)
                 return log_fault(r, "starting");
         r = store_accounts(core->store, core_load_account, core);
-        for (size_t i = 0; i < core->n_accounts && r >= 0; i++)
-                r = account_load_grant(core->accounts[i]);
+        owners_forget(core);
+        if (r >= 0)
+                r = store_granted(core->store, core_load_grant, core);
         return r < 0 ? log_fault(r, "loading the accounts") : 0;
 }
 
@@ -412,6 +441,7 @@ Core *core_free(Core *core)
         core->disk = pool_free(core->disk);
         core->http = http_free(core->http);
         core->providers = providers_free(core->providers);
+        owners_forget(core);
         free(core->searches);
         core->searches = NULL;
         core->n_searches = 0;

@@ -23,6 +23,15 @@ typedef struct Registration {
 /* Work that nobody waits for. */
 typedef struct Errand Errand;
 
+enum { ACCOUNT_BUCKETS = 4096, OWNERS_CACHED = 256 };
+
+/* A user's name, while the accounts are loaded. */
+typedef struct OwnerCache {
+        bool known;
+        uid_t uid;
+        char *name;
+} OwnerCache;
+
 struct Core {
         const Config *config; /* borrowed */
         Observer observer;
@@ -46,6 +55,8 @@ struct Core {
         Push *push; /* dialogues that wait for news */
         Account **accounts;
         size_t n_accounts;
+        Account *accounts_by_id[ACCOUNT_BUCKETS];
+        OwnerCache owners[OWNERS_CACHED];
         Setup **setups;
         size_t n_setups;
         Registration registrations[8];
@@ -133,6 +144,7 @@ struct Account {
         AccountState state;
         char **warnings;
         HeapEntry due; /* in the scheduler's heap; clock_now() units */
+        Account *next_by_id; /* in its bucket */
         /* while it is due and waits for its turn, see core/lane.h */
         struct Lane *lane;
         Account *line_next, *line_before;
@@ -221,6 +233,8 @@ int owner_name(uid_t uid, char **ret);
 bool account_check_owner(Account *account);
 /* The same for one that was just loaded. */
 void account_load_owner(Account *account);
+/* After loading: names are asked anew each time. */
+void owners_forget(Core *core);
 
 /* --- scheduler (scheduler.c) ------------------------------------------------------------------------------- */
 

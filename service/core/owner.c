@@ -26,6 +26,34 @@ uid_t account_owner(const Account *account)
         return account->disowned ? (uid_t) -1 : account->record.uid;
 }
 
+/* While all accounts are loaded, thousands of them may be one user's: he is looked up once. */
+static int owner_known(Core *core, uid_t uid, char **ret)
+{
+        OwnerCache *cache = &core->owners[uid % OWNERS_CACHED];
+        int r;
+
+        if (core->started)
+                return owner_name(uid, ret);
+        if (!cache->known || cache->uid != uid) {
+                r = text_set(&cache->name, NULL);
+                if (r == 0)
+                        r = owner_name(uid, &cache->name);
+                if (r < 0)
+                        return r;
+                cache->uid = uid;
+                cache->known = true;
+        }
+        return text_set(ret, cache->name);
+}
+
+void owners_forget(Core *core)
+{
+        for (size_t i = 0; i < OWNERS_CACHED; i++) {
+                free(core->owners[i].name);
+                core->owners[i] = (OwnerCache){};
+        }
+}
+
 /* A number without a name is nobody else's: a user who was deleted, a directory that does not answer yet. */
 static bool owner_fits(const Account *account)
 {
@@ -35,7 +63,7 @@ static bool owner_fits(const Account *account)
 
         if (account->core->config->user)
                 return true;
-        r = owner_name(record->uid, &name);
+        r = owner_known(account->core, record->uid, &name);
         if (r < 0) {
                 (void) log_fault(r, "looking up user %u", (unsigned) record->uid);
                 return !account->disowned;

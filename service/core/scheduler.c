@@ -137,11 +137,16 @@ static uint64_t account_interval(const Account *account)
         return MAX(wish >> account->eager, MIN(wish, MAX(least, EAGER_LEAST_USEC)));
 }
 
-static void account_plan_at(Scheduler *scheduler, Account *account, uint64_t due)
+static void account_put(Scheduler *scheduler, Account *account, uint64_t due)
 {
         lanes_leave(scheduler->lanes, account);
         if (heap_set(&scheduler->heap, &account->due, due) < 0)
                 log_error("no memory to plan the next run of %s", account->record.address);
+}
+
+static void account_plan_at(Scheduler *scheduler, Account *account, uint64_t due)
+{
+        account_put(scheduler, account, due);
         fiber_queue_wake_all(&scheduler->changed);
         account_changed(account, ACCOUNT_CHANGED_NEXT_RUN);
 }
@@ -201,7 +206,8 @@ void scheduler_forget(Scheduler *scheduler, Account *account)
 /* --- many at once ---------------------------------------------------------------------------------------------------- */
 
 /* At start: one that was fetched less than an interval ago goes on where it was; what is overdue gets a place somewhere in its interval,
- * so that a thousand do not call at once. One that has never been fetched comes soon. A clock that has been set back tells nothing. */
+ * so that a thousand do not call at once. One that has never been fetched comes soon. A clock that has been set back tells nothing. Nobody
+ * has asked yet: there is nothing to tell. */
 static void plan_at_start(Scheduler *scheduler, Account *account)
 {
         uint64_t now = clock_now(), real = clock_real(),
@@ -215,10 +221,10 @@ static void plan_at_start(Scheduler *scheduler, Account *account)
         else if (!spread || spread > interval)
                 spread = interval;
         if (last && last <= real && real - last < interval)
-                account_plan_at(scheduler, account,
-                                now + MAX(last + interval - real, random_below(spread + 1) / 8));
+                account_put(scheduler, account,
+                            now + MAX(last + interval - real, random_below(spread + 1) / 8));
         else
-                account_plan_at(scheduler, account, now + random_below(spread + 1));
+                account_put(scheduler, account, now + random_below(spread + 1));
 }
 
 /* Plans all that are due within @usec or, with @failed, wait because there was no network, anew: from now on, one after the other, and

@@ -40,6 +40,8 @@ int store_account_set_secrets(Store *store, const char *id, const SealedSecrets 
 int store_account_delete(Store *store, const char *id);
 /* "incoming" or "outgoing"; into @to. -ENOENT. On the loop, without suspending. */
 int store_secret(Store *store, const char *id, const char *side, Buffer *to);
+/* The ids of accounts that have a grant; borrowed by @each, which may read others of them. */
+int store_granted(Store *store, int (*each)(void *userdata, const char *id), void *userdata);
 /* The sealed grant, the same way. */
 int store_grant(Store *store, const char *id, Buffer *to);
 

@@ -144,6 +144,23 @@ int store_secret(Store *store, const char *id, const char *side, Buffer *to)
         return r < 0 ? r : sealed_read(store, statement, to);
 }
 
+int store_granted(Store *store, int (*each)(void *userdata, const char *id), void *userdata)
+{
+        static const char sql[] = "SELECT account.id FROM oauth_grant JOIN account"
+                                  " ON account.number = oauth_grant.account";
+        _cleanup_(statement_resetp) sqlite3_stmt *statement = NULL;
+        int r;
+
+        r = statement_get(&statement, &store->reader, sql, NULL, 0);
+        while (r >= 0) {
+                r = statement_step(&store->reader, statement);
+                if (r <= 0)
+                        break;
+                r = each(userdata, column_text(statement, 0));
+        }
+        return r;
+}
+
 int store_grant(Store *store, const char *id, Buffer *to)
 {
         static const char sql[] = "SELECT sealed FROM oauth_grant"
