@@ -423,12 +423,13 @@ static void change_note(Publish *publish, void *object, bool account, unsigned w
 /* Before a signal that tells of what came of the changes: whoever hears it finds the properties as they are. */
 static void change_tell_now(Publish *publish, const void *object)
 {
-        for (Change *c = publish->first; c; c = c->next)
-                if (c->object == object) {
-                        change_tell(publish, c);
-                        c->object = NULL;
-                        return;
-                }
+        Change **at = change_find(publish, object), *change = *at;
+
+        if (!change)
+                return;
+        *at = change->next_same;
+        change_tell(publish, change);
+        change->object = NULL;
 }
 
 static void change_forget(Publish *publish, const void *object)
