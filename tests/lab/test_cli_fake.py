@@ -675,6 +675,21 @@ def test_help_and_version():
     assert re.fullmatch(r'waypost \d+\.\d+\.\d+\n', out('--version'))
 
 
+def test_the_manual_has_every_command_and_option():
+    with open(os.path.join(PROJECT, 'docs', 'waypost.1.scd')) as f:
+        manual = f.read()
+
+    def out(*args):
+        return subprocess.run([client(), *args], env=ENV, capture_output=True, text=True).stdout
+    missing = []
+    for verb in re.findall(r'^  ([a-z-]+) ', out('--help'), re.M):
+        if not re.search(rf'^\*{verb}\*|, \*{verb}\*', manual, re.M):
+            missing.append(verb)
+        missing += [f'{verb} --{option}' for option in re.findall(r'^  (?:-.,|   ) --([a-z-]+)', out(verb, '--help'), re.M)
+                    if f'--{option}*' not in manual and f'--{option} ' not in manual]
+    assert not missing
+
+
 def test_full_disk_is_not_success(fake):
     with open('/dev/full', 'w') as full:
         done = subprocess.run([client(), 'list'], env=fake.env, stdout=full, stderr=subprocess.PIPE, text=True)
