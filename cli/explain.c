@@ -7,6 +7,7 @@
 
 #include "cli/cause.h"
 #include "cli/output.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 #include "dbus/names.h"
 
@@ -16,35 +17,6 @@ static const char *const context_keys[] = { KEY_PROTOCOL, KEY_PHASE, KEY_PROVIDE
                                             KEY_SUCCEEDED };
 
 /* --- text ----------------------------------------------------------------------------------------------------- */
-
-/* Length of the well-formed character at @s (RFC 3629), 0 for none. @s ends with a NUL, which no continuation is. */
-static unsigned character_len(const unsigned char *s)
-{
-        unsigned n = s[0] < 0x80   ? 1
-                     : s[0] < 0xc2 ? 0
-                     : s[0] < 0xe0 ? 2
-                     : s[0] < 0xf0 ? 3
-                     : s[0] < 0xf5 ? 4
-                                   : 0;
-
-        for (unsigned i = 1; i < n; i++)
-                if ((s[i] & 0xc0) != 0x80)
-                        return 0;
-        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-            (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-                return 0;
-        return n;
-}
-
-static bool text_is_utf8(const char *text)
-{
-        unsigned n;
-
-        for (const unsigned char *s = (const unsigned char *) text; *s; s += n)
-                if (!(n = character_len(s)))
-                        return false;
-        return true;
-}
 
 /* A new string that the bus accepts. */
 static char *text_for_bus(const char *text)

@@ -32,6 +32,20 @@ static size_t decode(const char *s, uint32_t *ret)
         return len;
 }
 
+bool text_is_utf8(const char *text)
+{
+        uint32_t c;
+
+        while (*text) {
+                size_t len = decode(text, &c);
+
+                if (len == 0)
+                        return false;
+                text += len;
+        }
+        return true;
+}
+
 static bool steers(uint32_t c)
 {
         return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f ||

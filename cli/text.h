@@ -9,7 +9,9 @@
 /* A copy of @text that cannot steer a terminal or pretend to be another line: control characters, direction marks and
  * bytes that are no UTF-8 become '?'. NULL when there is no memory. */
 char *text_printable(const char *text);
-/* As above, and everything outside ASCII becomes '?', for a locale without UTF-8. In place. */
+/* Every byte belongs to a well-formed character (RFC 3629). */
+bool text_is_utf8(const char *text);
+/* As text_printable(), and everything outside ASCII becomes '?', for a locale without UTF-8. In place. */
 void text_to_ascii(char *text);
 /* Columns that printable text takes on a terminal; colours take none. */
 int text_width(const char *text);

@@ -109,9 +109,10 @@ build_in() (
                 printf '%s\n' "$*" >"$dir/scripts-options"
         fi
         local left
-        left=$("${clean_env[@]}" ninja -C "$dir" -n 2>/dev/null | sed -n 's/^\[[0-9]*\/\([0-9]*\)\].*/\1/p' | tail -n 1)
+        left=$("${clean_env[@]}" ninja -C "$dir" -n ${build_targets:-} 2>/dev/null | sed -n 's/^\[[0-9]*\/\([0-9]*\)\].*/\1/p' | tail -n 1)
         [ "${left:-0}" -lt 10 ] || say "building ($left steps)"
-        run_quietly build "${clean_env[@]}" ninja -C "$dir"
+        # shellcheck disable=SC2086
+        run_quietly build "${clean_env[@]}" ninja -C "$dir" ${build_targets:-}
 )
 
 build_release() { build_in build --buildtype=debugoptimized || die "waypost could not be built"; }
@@ -122,8 +123,9 @@ build_sanitized() {
 }
 
 build_fuzzers() {
-        build_in build-fuzz --native-file "$project/scripts/clang.ini" --buildtype=debugoptimized -Db_sanitize=address,undefined \
-                -Db_lundef=false || die "the fuzzers could not be built"
+        build_targets=fuzzers build_in build-fuzz --native-file "$project/scripts/clang.ini" --buildtype=debugoptimized \
+                -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link \
+                -Dc_link_args=-fsanitize=fuzzer-no-link || die "the fuzzers could not be built"
 }
 
 # lab_python ARGUMENT...: replaces the shell by Debian's Python with the lab's modules.

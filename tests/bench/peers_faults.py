@@ -114,19 +114,7 @@ def ask_waypost(connection, faults):
     for fault in faults:
         setups[fault] = connection.start_setup(fault.address, dry_run=True, receive_only=True,
                                                incoming=endpoint(fault.host, fault.port, fault.security))
-    answered, left = set(), set(faults)
-
-    def settled():
-        for fault in list(left):
-            setup = setups[fault]
-            state = setup.state
-            if state == 'waiting' and setup.need('password') and fault not in answered:
-                answered.add(fault)
-                setup.set_password(fault.password)
-            elif state in ('failed', 'ready') or state == 'waiting' and not setup.need('password'):
-                left.discard(fault)
-        return not left
-    connection.wait(settled, 120)
+    connection.settle({fault: (setup, fault.password) for fault, setup in setups.items()})
     return {fault: setup['Cause'] or next((s.cause for s in setup.steps.values() if s.cause), '') for fault, setup in setups.items()}
 
 

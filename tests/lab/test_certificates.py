@@ -43,19 +43,7 @@ class Played:
             server = endpoint('odd.example.test', self.ports[key], key[2], protocol=key[1])
             sides = {'incoming': good, 'outgoing': server} if key[1] == 'smtp' else {'incoming': server, 'receive_only': True}
             setups[key] = connection.start_setup(f'm{number}@example.test', dry_run=True, **sides)
-        answered, left = set(), set(keys)
-
-        def settled():
-            for key in list(left):
-                setup = setups[key]
-                state = setup.state
-                if state == 'waiting' and setup.need('password') and key not in answered:
-                    answered.add(key)
-                    setup.set_password(self.secret(key))
-                elif state in ('failed', 'ready') or state == 'waiting' and not setup.need('password'):
-                    left.discard(key)
-            return not left
-        connection.wait(settled, 200)
+        connection.settle({key: (setup, self.secret(key)) for key, setup in setups.items()}, 200)
         self.told = {key: (setup.state, setup['Cause'], setup.steps) for key, setup in setups.items()}
 
     @staticmethod

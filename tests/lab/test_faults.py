@@ -352,21 +352,12 @@ def played(request, lab, build):
         yield all_
 
 
-def text_of(value):
-    """A piece of evidence as text: of a list its parts, of bytes what they say."""
-    if isinstance(value, (list, tuple)):
-        if value and isinstance(value[0], int):
-            return bytes(value).decode('latin-1')
-        return '; '.join(map(str, value))
-    return str(value)
-
-
 def check_steps(one, steps):
     """@steps: id -> (status, cause, evidence). The step that is at fault says so with its proof, and no other step does."""
     status, cause, evidence = steps[one.step]
     assert (status, cause) == (one.state, one.cause), {k: v for k, v in steps.items() if v[1] or k == one.step}
     for key, pattern in one.evidence.items():
-        assert re.search(pattern, text_of(evidence.get(key, '')), re.I), (key, pattern, evidence)
+        assert re.search(pattern, faulttable.text_of(evidence.get(key, '')), re.I), (key, pattern, evidence)
     assert one.password not in str(steps)
     others = {k: v for k, v in steps.items() if k != one.step and v[0] in ('failed', 'waiting', 'running')}
     if one.state == 'waiting':          # the other side goes on until it needs the password

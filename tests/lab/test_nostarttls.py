@@ -58,19 +58,7 @@ class Play:
         self.secrets = {name: f'secret-{n}-of-{protocol}' for n, name in enumerate(servers)}
         self.setups = {name: self.start(self.ports[name], security, number)
                        for number, (name, (_, security)) in enumerate(servers.items())}
-        answered, left = set(), set(self.setups)
-
-        def settled():
-            for name in list(left):
-                setup = self.setups[name]
-                state = setup.state
-                if state == 'waiting' and setup.need('password') and name not in answered:
-                    answered.add(name)
-                    setup.set_password(self.secrets[name])
-                elif state in ('failed', 'ready') or state == 'waiting' and not setup.need('password'):
-                    left.discard(name)
-            return not left
-        client.wait(settled, 200)
+        client.settle({name: (setup, self.secrets[name]) for name, setup in self.setups.items()}, 200)
 
     def start(self, port, security, number):
         server = endpoint('odd.example.test', port, security, protocol=self.protocol)

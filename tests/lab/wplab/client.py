@@ -138,6 +138,23 @@ class Caller:
             if len(self.signals) == seen and not self.pump(end - time.monotonic()):
                 raise TimeoutError(f'{what} did not come within {seconds:g} s')
 
+    def settle(self, setups, seconds=120):
+        """Gives each of @setups (name -> (Setup, password)) its password when it wants one, and waits until all have failed, are ready, or want
+        something else."""
+        answered, left = set(), set(setups)
+
+        def settled():
+            for name in list(left):
+                setup, password = setups[name]
+                state = setup.state
+                if state == 'waiting' and setup.need('password') and name not in answered:
+                    answered.add(name)
+                    setup.set_password(password)
+                elif state in ('failed', 'ready') or state == 'waiting' and not setup.need('password'):
+                    left.discard(name)
+            return not left
+        self.wait(settled, seconds, 'the end of every setup')
+
     def wait_signal(self, member, path=None, seconds=30, since=0):
         def found():
             return next((s for s in self.signals[since:] if s.member == member and path in (None, s.path)), None)

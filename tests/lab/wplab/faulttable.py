@@ -22,6 +22,7 @@ machine that wrote this page: a port that is silent takes its time limit, and no
 
 
 def text_of(value):
+    """A piece of evidence as text: of a list its parts, of bytes what they say."""
     if isinstance(value, (list, tuple)):
         if value and isinstance(value[0], int):
             return bytes(value).decode('latin-1')
