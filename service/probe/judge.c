@@ -141,7 +141,7 @@ static const char *judge_prohibited(const Outcome *no)
 
                 if (a->error != no->error || !a->prohibited)
                         continue;
-                return a->ours                         ? "net.blocked-locally"
+                return a->ours                          ? "net.blocked-locally"
                        : strcmp(a->by, a->address) == 0 ? "net.refused"
                                                         : "net.port-blocked";
         }
@@ -272,11 +272,11 @@ static bool cause_is(const char *cause, const char *const *list)
 static const char *judge_token(const Outcome *no, const char *cause)
 {
         static const char *const of_password[] = {
-                "auth.bad-credentials",      "auth.bad-credentials-or-disabled",
+                "auth.bad-credentials",       "auth.bad-credentials-or-disabled",
                 "auth.app-password-required", "auth.oauth-required",
-                "auth.username-format",      "auth.password-expired",
-                "auth.password-too-weak",    "auth.second-factor",
-                "server.temporary",          NULL,
+                "auth.username-format",       "auth.password-expired",
+                "auth.password-too-weak",     "auth.second-factor",
+                "server.temporary",           NULL,
         };
 
         if (!cause_is(cause, of_password))
@@ -408,14 +408,16 @@ static bool family_is_absent(const DialAttempt *attempt)
 
 int evidence_families(Dict *evidence, const DialReport *report)
 {
-        const DialAttempt *four = family_attempt(report, false), *six = family_attempt(report, true);
+        const DialAttempt *four = family_attempt(report, false),
+                          *six = family_attempt(report, true);
         int r;
 
         if (!four || !six || four->error == ECANCELED || six->error == ECANCELED ||
             (four->error == 0 && six->error == 0))
                 return 0;
         /* A family that this computer does not have at all is nothing broken. */
-        if ((four->error == 0 && family_is_absent(six)) || (six->error == 0 && family_is_absent(four)))
+        if ((four->error == 0 && family_is_absent(six)) ||
+            (six->error == 0 && family_is_absent(four)))
                 return 0;
         r = dict_set_text(evidence, KEY_IPV4, four->error ? dial_error_text(four->error) : "works");
         return r < 0 ? r

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See dial.h. A fiber for each attempt and one that starts them and waits; the attempts only set their result and
  * wake it. Everything lives in the race, on the dialling fiber, which ends all attempts before it returns. */
+#include <linux/errqueue.h> /* needs <time.h> */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
-#include <linux/errqueue.h> /* needs <time.h> */
 
 #include "base/clock.h"
 #include "wire/dial.h"
@@ -23,7 +23,7 @@ typedef struct Attempt {
         Fiber *fiber;
         int fd;
         uint64_t started, usec;
-        int result; /* 0 connected, positive errno of the world, negative of ours */
+        int result;  /* 0 connected, positive errno of the world, negative of ours */
         char by[48]; /* see DialAttempt */
         bool prohibited, ours;
         bool done;
@@ -104,7 +104,8 @@ static void attempt_read_who(Attempt *attempt)
         for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
                 if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||
                     (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
-                        attempt_take_offender(attempt, (const struct sock_extended_err *) CMSG_DATA(c));
+                        attempt_take_offender(attempt,
+                                              (const struct sock_extended_err *) CMSG_DATA(c));
 }
 
 /* Returns 0, a positive errno, -ECANCELED, -ETIME, negative errno. */

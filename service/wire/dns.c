@@ -25,7 +25,16 @@
 #include "wire/network.h"
 
 /* RFC 1035 section 3.2, RFC 3596, RFC 2782; <arpa/nameser.h> has them too, but also a MIN() of its own. */
-enum { CLASS_IN = 1, TYPE_A = 1, TYPE_NS = 2, TYPE_CNAME = 5, TYPE_MX = 15, TYPE_TXT = 16, TYPE_AAAA = 28, TYPE_SRV = 33 };
+enum {
+        CLASS_IN = 1,
+        TYPE_A = 1,
+        TYPE_NS = 2,
+        TYPE_CNAME = 5,
+        TYPE_MX = 15,
+        TYPE_TXT = 16,
+        TYPE_AAAA = 28,
+        TYPE_SRV = 33
+};
 
 enum {
         TIMEOUT_MSEC = 1500, /* first try; doubles, so that both end within LIMIT_DNS_USEC */
@@ -1099,7 +1108,8 @@ int dns_route(Dns *dns)
         struct ares_addr_port_node *list = NULL;
         int result = ENETUNREACH;
 
-        if (dns_refresh(dns) < 0 || ares_get_servers_ports(dns->current->ares, &list) != ARES_SUCCESS)
+        if (dns_refresh(dns) < 0 ||
+            ares_get_servers_ports(dns->current->ares, &list) != ARES_SUCCESS)
                 return 0;
         for (struct ares_addr_port_node *at = list; at && result != 0; at = at->next) {
                 struct sockaddr_storage to = {};

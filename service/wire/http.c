@@ -57,7 +57,7 @@ typedef struct Request {
         Buffer body;
         bool done, too_long;
         CURLcode code;
-        int error; /* ours, negative */
+        int error;   /* ours, negative */
         time_t date; /* of the answer; -1 none */
         char words[CURL_ERROR_SIZE];
 } Request;
@@ -270,7 +270,8 @@ static bool request_ask_time(Request *request, const Http *http)
         return curl_easy_setopt(request->easy, CURLOPT_NOBODY, 1L) == CURLE_OK &&
                curl_easy_setopt(request->easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
                curl_easy_setopt(request->easy, CURLOPT_HEADERDATA, request) == CURLE_OK &&
-               curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_FUNCTION, on_context_of_any_time) == CURLE_OK &&
+               curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_FUNCTION, on_context_of_any_time) ==
+                       CURLE_OK &&
                curl_easy_setopt(request->easy, CURLOPT_SSL_CTX_DATA, http->tls) == CURLE_OK;
 }
 
@@ -364,8 +365,8 @@ static int request_add_form(Request *request, const HttpQuestion *question)
                 return -ENOMEM;
         if (question->body &&
             (curl_easy_setopt(request->easy, CURLOPT_POST, 1L) != CURLE_OK ||
-             curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE, (long) strlen(question->body)) !=
-                     CURLE_OK ||
+             curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE,
+                              (long) strlen(question->body)) != CURLE_OK ||
              curl_easy_setopt(request->easy, CURLOPT_POSTFIELDS, question->body) != CURLE_OK))
                 return -ENOMEM;
         return 0;
@@ -491,8 +492,8 @@ static bool url_allowed(const char *scheme, const char *host, const char *port, 
         bool right_port = text_equal(port, "443") || (flags & HTTP_ANY_PORT);
         struct in_addr in;
 
-        return (plain || (text_equal(scheme, "https") && right_port)) &&
-               *host != '[' && inet_pton(AF_INET, host, &in) != 1 && !text_ends_nocase(host, ".");
+        return (plain || (text_equal(scheme, "https") && right_port)) && *host != '[' &&
+               inet_pton(AF_INET, host, &in) != 1 && !text_ends_nocase(host, ".");
 }
 
 /* Moves @target to @url if that is one that we ask: https, a name, port 443, nobody's password inside. Returns 0, -EINVAL, -ENOMEM. */

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <openssl/conf.h>
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -19,6 +20,7 @@
 
 enum {
         ERRORS_NOTED = 24,
+        OCSP_SKEW_SEC = 300, /* that clocks may differ */
         READ_AHEAD = 64 *
                      1024, /* octets asked of the socket at once; released when they are used up */
 };
@@ -334,6 +336,7 @@ int tls_session_new(TlsSession **ret, Tls *tls, const TlsRequest *request, int f
         ERR_clear_error();
         if (r < 0)
                 return r;
+        SSL_set_tlsext_status_type(session->ssl, TLSEXT_STATUSTYPE_ocsp);
         SSL_set_connect_state(session->ssl);
         *ret = TAKE(session);
         return 0;
@@ -420,6 +423,69 @@ TlsResult tls_session_write(TlsSession *session, const void *data, size_t len, s
         return session_result(session, SSL_write_ex(session->ssl, data, len, ret_len));
 }
 
+/* --- whether it was withdrawn ------------------------------------------------------------------------------ */
+
+static void ocsp_responsep(OCSP_RESPONSE **response)
+{
+        OCSP_RESPONSE_free(*response);
+}
+
+static void ocsp_certidp(OCSP_CERTID **id)
+{
+        OCSP_CERTID_free(*id);
+}
+
+static void ocsp_basicp(OCSP_BASICRESP **basic)
+{
+        OCSP_BASICRESP_free(*basic);
+}
+
+/* What the response says of @leaf: is it revoked, and is the word fresh? */
+static bool response_revokes(OCSP_BASICRESP *basic, const X509 *leaf)
+{
+        for (int i = 0; i < OCSP_resp_count(basic); i++) {
+                OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
+                ASN1_GENERALIZEDTIME *this_update = NULL, *next_update = NULL;
+                _cleanup_(ocsp_certidp)
+                        OCSP_CERTID *id = OCSP_CERTID_dup(OCSP_SINGLERESP_get0_id(single));
+                ASN1_INTEGER *serial = NULL;
+
+                if (!id || !OCSP_id_get0_info(NULL, NULL, NULL, &serial, id) ||
+                    ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) != 0)
+                        continue;
+                if (OCSP_single_get0_status(single, NULL, NULL, &this_update, &next_update) ==
+                            V_OCSP_CERTSTATUS_REVOKED &&
+                    OCSP_check_validity(this_update, next_update, OCSP_SKEW_SEC, -1))
+                        return true;
+        }
+        return false;
+}
+
+/* RFC 6066 section 8: the server may staple what its issuer says of its certificate. Only a word that verifies counts, and only "revoked"
+ * changes anything: nobody is asked for one that is not there. */
+static bool session_is_revoked(TlsSession *session)
+{
+        _cleanup_(ocsp_responsep) OCSP_RESPONSE *response = NULL;
+        _cleanup_(ocsp_basicp) OCSP_BASICRESP *basic = NULL;
+        X509 *leaf = SSL_get0_peer_certificate(session->ssl);
+        const unsigned char *data = NULL;
+        bool revoked = false;
+        long len;
+
+        len = SSL_get_tlsext_status_ocsp_resp(session->ssl, &data);
+        if (data && len > 0 && len <= LIMIT_DOCUMENT)
+                response = d2i_OCSP_RESPONSE(NULL, &data, len);
+        if (response && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL)
+                basic = OCSP_response_get1_basic(response);
+        /* The chain as it was built: the issuer may be one that is not sent. */
+        if (basic && leaf &&
+            OCSP_basic_verify(basic, SSL_get0_verified_chain(session->ssl),
+                              SSL_CTX_get_cert_store(session->tls->context), 0) == 1)
+                revoked = response_revokes(basic, leaf);
+        ERR_clear_error();
+        return revoked;
+}
+
 /* --- what came of it --------------------------------------------------------------------------------------- */
 
 static int session_add_errors(TlsSession *session, Certificate *certificate)
@@ -434,6 +500,12 @@ static int session_add_errors(TlsSession *session, Certificate *certificate)
                         if (r < 0)
                                 return r;
                 }
+        if (session_is_revoked(session)) {
+                int r = certificate_add_error(certificate, X509_V_ERR_CERT_REVOKED);
+
+                if (r < 0)
+                        return r;
+        }
         if (session->end && !(certificate->faults & CERTIFICATE_SELF_SIGNED))
                 certificate->faults |= certificate_judge_end(session->end, session->end_depth);
         /* Nothing that OpenSSL minds may end as "verifies", also what is noted nowhere above. */
@@ -458,7 +530,8 @@ static int session_read_exchange(TlsSession *session, Certificate *certificate)
                 return text_set(&certificate->exchange, "RSA");
         type = EVP_PKEY_get0_type_name(key);
         certificate->exchange_bits = (unsigned) MAX(EVP_PKEY_get_bits(key), 0);
-        return text_format(&certificate->exchange, "%s %u", type ? type : "?", certificate->exchange_bits);
+        return text_format(&certificate->exchange, "%s %u", type ? type : "?",
+                           certificate->exchange_bits);
 }
 
 int tls_session_certificate(TlsSession *session, const TlsRequest *request, Certificate **ret)
@@ -483,7 +556,8 @@ int tls_session_certificate(TlsSession *session, const TlsRequest *request, Cert
         r = text_set(&certificate->cipher, SSL_get_cipher_name(session->ssl));
         if (r < 0)
                 return r;
-        certificate->cipher_bits = (unsigned) MAX(SSL_CIPHER_get_bits(SSL_get_current_cipher(session->ssl), NULL), 0);
+        certificate->cipher_bits = (unsigned) MAX(
+                SSL_CIPHER_get_bits(SSL_get_current_cipher(session->ssl), NULL), 0);
         certificate->legacy = SSL_version(session->ssl) < TLS1_3_VERSION &&
                               !SSL_get_secure_renegotiation_support(session->ssl);
         r = session_read_exchange(session, certificate);

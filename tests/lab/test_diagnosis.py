@@ -4,6 +4,7 @@ tested in test_faults.py; here are those that only become clear when something e
 
 What needs nothing of its own runs at the same time (`played`), so that a silent port takes its time only once.
 """
+import datetime
 import fcntl
 import http.server
 import json
@@ -22,13 +23,16 @@ from collections import namedtuple
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import ocsp
 
 import wplab.web
 from wplab.bus import Bus
 from wplab.client import Connection, Setup, endpoint, options
 from wplab.lab import MAIL, NET4, ODD, SILENT, Lab
+from wplab.run import until
 from wplab.servers import autoconfig
 from wplab.screen import final_screen
 
@@ -682,3 +686,38 @@ def test_doctor_of_an_account(lab, build):
         assert re.match(r'  active since .*; last fetched .*, next in ', lines[1]), lines
         assert any('ok    incoming.mailbox' in line for line in lines) and any('! The server has another key' in line for line in lines)
         assert 'tls.cert-key-changed' in [w['code'] for w in json.loads(bus.cli('doctor', 'alice@example.test', '--json').stdout)['warnings']]
+
+
+# -- a certificate that was withdrawn
+
+def stapled(lab, stem, status):
+    """The chain of @stem, and what its issuer says of it."""
+    issuer, key = lab_ca(lab)
+    cert, _ = lab.pki.make(stem, 'odd.example.test', (issuer, key), names=['odd.example.test'])
+    now = datetime.datetime.utcnow()
+    revoked = status == ocsp.OCSPCertStatus.REVOKED
+    word = ocsp.OCSPResponseBuilder().add_response(
+        cert=cert, issuer=issuer, algorithm=hashes.SHA1(), cert_status=status, this_update=now - datetime.timedelta(hours=1),
+        next_update=now + datetime.timedelta(days=1), revocation_time=now - datetime.timedelta(days=1) if revoked else None,
+        revocation_reason=x509.ReasonFlags.key_compromise if revoked else None
+    ).responder_id(ocsp.OCSPResponderEncoding.HASH, issuer).sign(key, hashes.SHA256())
+    lab.pki.write(stem + '.ocsp', word.public_bytes(serialization.Encoding.DER), 0o644)
+    return lab.pki.file(stem + '.ocsp')
+
+
+@pytest.mark.parametrize('status, cause', [(ocsp.OCSPCertStatus.REVOKED, 'tls.cert-revoked'), (ocsp.OCSPCertStatus.GOOD, None)])
+def test_stapled_word_of_the_issuer(lab, build, status, cause):
+    port = 2911 + (status == ocsp.OCSPCertStatus.GOOD)
+    stem = f'stapled-{port}'
+    file = stapled(lab, stem, status)
+    lab.run.spawn(['/usr/bin/openssl', 's_server', '-quiet', '-accept', f'{NET4}{ODD}:{port}', '-cert', lab.pki.file(stem + '.pem'),
+                   '-key', lab.pki.file(stem + '.key'), '-status_file', file], log=f'{stem}.log', namespace=lab.server)
+    until(lambda: lab.server.call(['/usr/bin/ss', '-Hltn', f'sport = :{port}']).stdout, 'openssl s_server')
+    with Bus(build, lab=lab, config=HTTP) as bus, Connection(bus) as client:
+        setup = probe(client, 'odd.example.test', port)
+        if cause:
+            setup.wait_state('failed')
+            assert setup['Cause'] == cause and 'certificate revoked' in setup.steps['incoming.tls'].evidence['verify-errors']
+        else:
+            assert setup.wait_step('incoming.tls', 'passed', 'failed').status == 'passed'
+        setup.cancel()
