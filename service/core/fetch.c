@@ -8,13 +8,15 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/fetch.h"
-#include "core/push.h"
 #include "core/grant.h"
+#include "core/push.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
 
-enum { VERIFY_HEAD = 16384 };
+enum { VERIFY_HEAD = 16384, MESSAGE_COSTS = 2048 };
+
+#define ESTIMATE_AFTER_USEC (2 * USEC_PER_SEC)
 
 #define RUN_PUBLISH_USEC (250 * USEC_PER_MSEC)
 #define BROKEN_USEC (15 * USEC_PER_SEC)
@@ -35,6 +37,23 @@ static void fetch_deinit(Fetch *f)
 
 /* --- telling ------------------------------------------------------------------------------------------------------- */
 
+/* What has been read so far tells how long the rest takes: a message costs, besides its octets, about as much as MESSAGE_COSTS of them.
+ * Nothing is said before there is something to go by, nor where the server has told no sizes. */
+static void fetch_estimate(Fetch *f)
+{
+        uint64_t usec = f->reading_usec ? clock_now() - f->reading_usec : 0;
+        uint64_t done = f->run.bytes + f->n_read * MESSAGE_COSTS;
+        uint64_t all = f->total_bytes + f->total_messages * MESSAGE_COSTS;
+
+        if (usec < ESTIMATE_AFTER_USEC || done == 0)
+                return;
+        (void) dict_set_number(&f->account->run, KEY_RATE, f->run.bytes * USEC_PER_SEC / usec);
+        if (f->total_bytes > 0 && all >= done)
+                (void) dict_set_number(&f->account->run, KEY_REMAINING,
+                                       (uint64_t) ((double) (all - done) / (double) done *
+                                                   (double) usec / USEC_PER_SEC));
+}
+
 void fetch_publish(Fetch *f, bool now)
 {
         Account *a = f->account;
@@ -45,6 +64,7 @@ void fetch_publish(Fetch *f, bool now)
         (void) run_to_dict(&f->run, &a->run);
         (void) dict_set_text(&a->run, KEY_STATE, "running");
         (void) dict_set_number(&a->run, KEY_TOTAL_BYTES, f->total_bytes);
+        fetch_estimate(f);
         account_changed(a, ACCOUNT_CHANGED_RUN);
 }
 
@@ -252,7 +272,8 @@ static int fetch_open_once(Fetch *f, const Secret *secret)
 {
         Account *a = f->account;
 
-        return secret ? core_open_and_sign_in(f->core, a->record.uid, &f->session, secret, &f->finding)
+        return secret ? core_open_and_sign_in(f->core, a->record.uid, &f->session, secret,
+                                              &f->finding)
                       : grant_open_and_sign_in(a->grant, &f->session, &f->finding);
 }
 
@@ -327,7 +348,8 @@ static int fetch_enter(Fetch *f)
 /* The server tells of new mail by itself, where it can; else it is left in peace. */
 static void fetch_leave(Fetch *f)
 {
-        if (!f->parkable || !push_park(f->core->push, f->account, &f->session, &f->mailbox, f->read_only))
+        if (!f->parkable ||
+            !push_park(f->core->push, f->account, &f->session, &f->mailbox, f->read_only))
                 session_quit(&f->session);
 }
 

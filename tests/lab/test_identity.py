@@ -5,6 +5,7 @@ import collections
 import hashlib
 import os
 import pwd
+import time
 
 import pytest
 
@@ -341,3 +342,60 @@ def test_quota(lab, build):
         assert (run['cause'], run['delivered'], run['deleted']) == ('', 4, 4)
         assert site.found() == counted(mails[4:])
         site.close()
+
+
+# -- progress
+
+def test_progress(make):
+    """A first fetch tells how fast it is and how long it still takes, as soon as it can know, and is about right."""
+    site = make()
+    mails = [mail(n, ('x' * 76 + '\n') * 1000) for n in range(24)]
+    site.drop.fill([(f'u{n}', m) for n, m in enumerate(mails)])
+    site.drop.pause = 0.25
+    run = site.account.fetch_now()
+    begun = time.monotonic()
+    told = []
+
+    def over():
+        now = site.account['Run']
+        if 'remaining' in now:
+            told.append((time.monotonic() - begun, now['remaining'], now['rate'], now['bytes'], now['total-bytes']))
+        return any(r['run'] == run for r in site.account.history(1))
+    site.c.wait(over, 60)
+    took = time.monotonic() - begun
+    assert len(told) >= 3 and all(rate > 0 and octets <= total * 1.1 for _, _, rate, octets, total in told)
+    assert all(at >= 1.5 for at, *_ in told)
+    assert sum(abs(at + left - took) < 3 + took / 2 for at, left, *_ in told) * 3 >= len(told) * 2
+    assert told[-1][1] < told[0][1]
+
+
+# -- cut off
+
+@pytest.mark.parametrize('keep', ['server', 'none'])
+def test_cut_after_each_octet(make, keep):
+    """A session of three messages whose connection ends after the k-th octet, for each k: the next one makes it good."""
+    site = make(keep=keep)
+    stay = [('stay', mail('stay'))] if keep == 'server' else []     # else this looks like a mailbox that shows a part of itself
+    wanted = counted(data for _, data in stay)
+    if stay:
+        site.drop.fill(stay)
+        site.fetch()
+    k, where, whole = 0, [], False
+    step = 1 if os.environ.get('WAYPOST_LONG') else 23
+    while not whole:
+        fresh = [(f'{k}-{n}', mail(f'{k}-{n}', '..\n.\nend\n', subject=f'{k}-{n}')) for n in range(3)]
+        wanted += counted(data for _, data in fresh)
+        site.drop.fill(stay + fresh)
+        before, site.drop.cut_after = site.found(), k
+        run = site.fetch()
+        site.drop.cut_after = None
+        now = site.found()
+        assert not now - wanted and not before - now, k
+        if len(site.drop.messages) < len(stay + fresh):
+            assert now == wanted, f'{k}: deleted before it was delivered'
+        assert site.fetch()['cause'] == '', k
+        assert site.found() == wanted, k
+        whole = run['cause'] == ''
+        where.append(k)
+        k += step
+    assert len(where) > 15

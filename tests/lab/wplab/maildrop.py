@@ -3,6 +3,7 @@
 anew, show them in windows, do without UIDL or TOP, break off in a message, or give a UIDL to another message."""
 import socket
 import threading
+import time
 
 
 def stuffed(data):
@@ -29,6 +30,8 @@ class Maildrop:
         self.window = None          # at most so many are listed; those that were read are hidden after QUIT
         self.hidden = set()
         self.logins = 0
+        self.pause = 0              # seconds before each RETR's answer
+        self.cut_after = None       # the connection ends after so many octets of answers to what comes after the login
         self.commands = []
         self.context, self.lock = context, threading.Lock()
         self.listener = listen(port)
@@ -68,7 +71,7 @@ class Maildrop:
     def session(self, conn, reader):
         conn.sendall(b'+OK ready\r\n')
         shown, deleted, read = None, set(), set()
-        out = []
+        out, sent = [], 0
         for line in reader:
             words = line.decode('latin-1').split()
             verb = words[0].upper() if words else ''
@@ -87,6 +90,8 @@ class Maildrop:
                     self.messages = [m for m in self.messages if m not in deleted]
                     if self.window:
                         self.hidden |= read
+                if self.cut_after is not None and sent + 9 > self.cut_after:
+                    return              # it was done, and nobody hears of it
                 conn.sendall(b''.join(out) + b'+OK bye\r\n')
                 return
             elif verb == 'USER' or verb == 'NOOP':
@@ -99,8 +104,12 @@ class Maildrop:
                     conn.sendall(b''.join(out))
                     return
                 out.append(answer)
-            conn.sendall(b''.join(out))
-            out = []
+            data, out = b''.join(out), []
+            if shown is not None and self.cut_after is not None and sent + len(data) > self.cut_after:
+                conn.sendall(data[:max(0, self.cut_after - sent)])
+                return
+            sent += len(data) if shown is not None else 0
+            conn.sendall(data)
 
     def answer(self, verb, words, shown, deleted, read):
         there = {i + 1: m for i, m in enumerate(shown) if m not in deleted}
@@ -115,6 +124,8 @@ class Maildrop:
         m = there.get(int(words[0])) if words and words[0].isdigit() else None
         if m and verb == 'RETR':
             read.add(m)
+            if self.pause:
+                time.sleep(self.pause)
             whole = b'+OK\r\n' + stuffed(m.data) + b'.\r\n'
             if m.breaks:
                 return None
