@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See dial.h. A fiber for each attempt and one that starts them and waits; the attempts only set their result and
  * wake it. Everything lives in the race, on the dialling fiber, which ends all attempts before it returns. */
-#include <linux/errqueue.h> /* needs <time.h> */
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
+
+#include <linux/errqueue.h> /* needs <time.h> */
 
 #include "base/clock.h"
 #include "wire/dial.h"
