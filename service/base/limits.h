@@ -16,6 +16,7 @@ enum {
         LIMIT_REDIRECTS = 3,
         LIMIT_DEPTH = 16, /* of XML and JSON */
         LIMIT_XML_ELEMENTS = 2000,
+        LIMIT_XML_TOKEN = 32 * 1024, /* octets of one tag or comment */
         LIMIT_SERVERS = 32,          /* servers taken from one autoconfig document */
         LIMIT_TOKEN = 16 * 1024,     /* octets of an access token */
         LIMIT_UIDL = 70,             /* RFC 1939 section 7 */

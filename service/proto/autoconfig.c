@@ -482,19 +482,39 @@ static void on_doctype(void *userdata, const char *name, const char *system, con
         reader_fail(userdata, -EBADMSG);
 }
 
+/* In pieces: what expat still holds after one of them is a tag or a comment without an end, which would cost memory for each of its
+ * attributes. */
+static int reader_feed(Reader *reader, const char *document, size_t len)
+{
+        enum { PIECE = 4096 };
+        size_t fed = 0;
+
+        do {
+                size_t n = MIN(len - fed, (size_t) PIECE);
+
+                if (XML_Parse(reader->xml, document + fed, (int) n, fed + n == len) !=
+                    XML_STATUS_OK)
+                        return XML_GetErrorCode(reader->xml) == XML_ERROR_NO_MEMORY ? -ENOMEM
+                                                                                    : -EBADMSG;
+                fed += n;
+                if (fed < len &&
+                    (XML_Index) fed - XML_GetCurrentByteIndex(reader->xml) > LIMIT_XML_TOKEN)
+                        return -EBADMSG;
+        } while (fed < len);
+        return 0;
+}
+
 static int reader_run(Reader *reader, const char *document, size_t len)
 {
+        int r;
+
         XML_SetUserData(reader->xml, reader);
         XML_SetElementHandler(reader->xml, on_start, on_end);
         XML_SetCharacterDataHandler(reader->xml, on_text);
         XML_SetStartDoctypeDeclHandler(reader->xml, on_doctype);
 
-        if (XML_Parse(reader->xml, document, (int) len, XML_TRUE) != XML_STATUS_OK) {
-                if (XML_GetErrorCode(reader->xml) == XML_ERROR_NO_MEMORY)
-                        return -ENOMEM;
-                return reader->error < 0 ? reader->error : -EBADMSG;
-        }
-        return reader->error;
+        r = reader_feed(reader, document, len);
+        return reader->error < 0 ? reader->error : r;
 }
 
 int autoconfig_parse(Autoconfig **ret, const char *document, size_t len, const char *address)
