@@ -218,6 +218,43 @@ def test_found(client, domain):
     assert setup.steps['discovery'].evidence['source'] == FOUND[domain][0]
 
 
+FOUND_IMAP = {
+    'example.test': ('autoconfig', 'imap.example.test:993 provider', 'smtp.example.test:465 provider'),
+    'db.test': ('ispdb', 'imap.example.test:993 ispdb', 'smtp.example.test:465 ispdb'),
+    'dot.test': ('srv', 'imap.dot.test:993 domain', 'smtp.dot.test:465 domain'),
+    'mxtable.test': ('mx', 'imap.gmail.com:993 none', 'smtp.gmail.com:465 none'),
+    'guess.test': ('guess', 'mail.guess.test:993 domain', 'mail.guess.test:465 domain'),
+    'gmail.com': ('table', 'imap.gmail.com:993 table', 'smtp.gmail.com:465 table'),
+    'icloud.com': ('table', 'imap.mail.me.com:993 table', 'smtp.mail.me.com:587 table'),
+}
+
+
+@pytest.mark.parametrize('domain', FOUND_IMAP)
+def test_found_for_imap(client, domain):
+    setup = search(client, f'alice@{domain}', protocol='imap')
+    assert summary(setup)[0] == FOUND_IMAP[domain], sources(setup)
+    assert {c['incoming']['protocol'] for c in setup['Candidates'] if 'incoming' in c} == {'imap'}
+
+
+@pytest.mark.parametrize('domain, protocols', [('example.test', ['pop3', 'pop3', 'imap', 'imap']), ('gmail.com', ['pop3', 'pop3', 'imap', 'imap']),
+                                               ('dot.test', ['imap']), ('icloud.com', ['imap'])])
+def test_pop3_first_where_both_are_known(client, domain, protocols):
+    setup = search(client, f'alice@{domain}', protocol='auto')
+    assert [c['incoming']['protocol'] for c in setup['Candidates']] == protocols
+
+
+def test_same_servers_same_id(client):
+    first, second = search(client, 'alice@example.test'), search(client, 'alice@example.test')
+    ids = [c['id'] for c in first['Candidates']]
+    assert ids == [c['id'] for c in second['Candidates']] and len(set(ids)) == len(ids)
+
+
+def test_methods_are_told(client):
+    assert search(client, 'a@gmail.com')['Candidates'][0]['methods'] == ['oauth2', 'app-password']
+    assert search(client, 'alice@pacc.test')['Candidates'][0]['methods'] == ['password', 'oauth2']
+    assert search(client, 'alice@example.test')['Candidates'][0]['methods'] == ['password']
+
+
 def test_table_needs_no_network(client, lab):
     try:
         lab.set_resolver('')
@@ -372,6 +409,39 @@ def test_disclosure(client, lab):
     told = setup.steps['discovery'].evidence['disclosed']
     assert 'HTTPS autoconfig.address.test: the address' in told and 'HTTPS ispdb.example.test: the domain' in told
     assert 'HTTPS autoconfig.address.test: the address' in setup.call('Report')
+
+
+def test_the_address_follows_no_redirect(client, lab):
+    """Who wants the address and sends it on gets it, and the other host does not."""
+    def answer(handler):
+        if 'emailaddress=' in handler.path:
+            return 302, {'Location': 'https://autoconfig.evil.test/mail/config-v1.1.xml?emailaddress=alice%40local-doc.test'}, b''
+        return 404, {}, b''
+    lab.web.publish('autoconfig.local-doc.test', CONFIG_PATH, answer)
+    before = len(lab.web.requests)
+    setup = search(client, 'alice@local-doc.test')
+    asked = [host for host, path, _ in lab.web.requests[before:] if 'alice' in path]
+    assert asked == ['autoconfig.local-doc.test'], asked
+    assert not any(c['source'] == 'autoconfig' for c in setup['Candidates'])
+
+
+def test_slow_drip(client, lab):
+    """A document that comes in drops costs its own time, and nobody else's."""
+    def drip(handler):
+        try:
+            handler.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 100000\r\n\r\n<clientConfig>')
+            for _ in range(60):
+                handler.wfile.write(b' ')
+                handler.wfile.flush()
+                time.sleep(0.5)
+        except OSError:
+            pass
+        handler.close_connection = True
+    lab.web.publish('autoconfig.slow.test', CONFIG_PATH, drip)
+    started = time.monotonic()
+    setup = search(client, 'alice@slow.test')
+    assert summary(setup)[0][0] == 'srv' and 'no answer in time' in sources(setup)['autoconfig']
+    assert 5 < time.monotonic() - started < 20
 
 
 def test_rate_limit(lab, build):
