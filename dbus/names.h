@@ -26,6 +26,7 @@
 #define ERROR_FAILED ERROR_PREFIX "Failed" /* our own fault: disk, memory */
 
 /* What polkit is asked about. */
+#define ACTION_GET_CREDENTIAL BUS_NAME ".get-credential"
 #define ACTION_ADMIN_VIEW BUS_NAME ".admin-view"
 
 /* Setup.State */

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* org.waypost.Waypost1.Account. Who may call was decided by account_find(). */
 #include "core/account.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "bus/call.h"
 #include "bus/errors.h"
 #include "bus/getter.h"
+#include "bus/polkit.h"
 #include "bus/secrets.h"
 #include "bus/setup.h"
 #include "bus/variant.h"
@@ -231,6 +238,88 @@ static int method_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return r ? error_from_setup(error, r, NULL) : setup_started(m, setup, error);
 }
 
+/* Read once, by whoever was given the other end; a pipe holds more than any secret. */
+static int secret_to_pipe(const Secret *secret, int *ret)
+{
+        _cleanup_close_ int out = -1, in = -1;
+        int fds[2];
+        ssize_t n;
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        out = fds[0];
+        in = fds[1];
+        n = write(in, secret_data(secret), secret_len(secret));
+        if (n != (ssize_t) secret_len(secret))
+                return n < 0 ? -errno : -EIO;
+        *ret = out;
+        out = -1;
+        return 0;
+}
+
+static int reply_credential(Call *call, Account *account, bool outgoing, sd_bus_error *error)
+{
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
+        _cleanup_finding_ Finding finding = {};
+        _cleanup_close_ int fd = -1;
+        char address[LIMIT_ADDRESS + 1];
+        int r;
+
+        snprintf(address, sizeof(address), "%s", account_record(account)->address);
+        r = account_credential(account, outgoing, &secret, &finding);
+        if (r > 0)
+                return error_set(error, TROUBLE_STATE, finding.cause);
+        if (r == 0)
+                r = secret_to_pipe(secret, &fd);
+        if (r < 0)
+                return error_fault(error, r, "a credential");
+        log_notice("the credential of %s was handed out", address);
+        return sd_bus_reply_method_return(call->message, "h", fd);
+}
+
+/* The one way by which a secret comes out again: the administrator's switch, the account's own owner, and polkit. What an administrator sees of others is not
+ * theirs to have. */
+static int answer_get_credential(Call *call, sd_bus_error *error)
+{
+        static const DictKey known[] = { { KEY_SIDE, DICT_TEXT } };
+        _cleanup_(dict_freep) Dict *options = NULL;
+        const Config *config = core_config(call->bus->core);
+        const char *side;
+        Account *account;
+        uid_t uid;
+        int r;
+
+        r = variant_read(call->message, &options, error);
+        if (r == 0)
+                r = variant_check(options, known, ELEMENTS(known), error);
+        if (r < 0)
+                return r;
+        side = dict_text(options, KEY_SIDE);
+        if (side && strcmp(side, KEY_INCOMING) != 0 && strcmp(side, KEY_OUTGOING) != 0)
+                return error_argument(error, KEY_SIDE, "is incoming or outgoing");
+        if (!config->hand_out)
+                return error_set(error, TROUBLE_NOT_SUPPORTED, "The administrator has not switched it on.");
+        r = bus_caller(call->bus, call->message, &uid, error);
+        if (r < 0)
+                return r;
+        account = core_account(call->bus->core, call->id);
+        if (!account)
+                return call_gone(call, error);
+        if (uid != 0 && uid != account_record(account)->uid)
+                return error_set(error, TROUBLE_DENIED, "It is another user's account.");
+        r = config->user || uid == 0 ? 0 : polkit_ask(call, ACTION_GET_CREDENTIAL, NULL, error);
+        if (r < 0)
+                return r;
+        account = core_account(call->bus->core, call->id);
+        return account ? reply_credential(call, account, side && strcmp(side, KEY_OUTGOING) == 0, error)
+                       : call_gone(call, error);
+}
+
+static int method_get_credential(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        return call_start(m, answer_get_credential, error);
+}
+
 static int append_run(void *userdata, const RunRecord *run)
 {
         _cleanup_(dict_freep) Dict *dict = dict_new();
@@ -313,6 +402,8 @@ const sd_bus_vtable account_vtable[] = {
                                 method_configure, OPEN),
         SD_BUS_METHOD_WITH_ARGS("SetPassword", SD_BUS_ARGS("s", side, "s", secret),
                                 SD_BUS_RESULT("o", setup), method_set_password, SECRET),
+        SD_BUS_METHOD_WITH_ARGS("GetCredential", SD_BUS_ARGS("a{sv}", options),
+                                SD_BUS_RESULT("h", secret), method_get_credential, SECRET),
         SD_BUS_METHOD_WITH_ARGS("Repair", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("o", setup),
                                 method_repair, OPEN),
         SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_NO_ARGS, SD_BUS_RESULT("o", setup), method_check,

@@ -23,7 +23,7 @@
 /* clang-format off */
 static const char *const features[] = {
         "pop3", "imap", "folders", "push", "smtp", "maildir", "verification-mail", "explain",
-        "admin-view", "start-settings", "lmtp", "why",
+        "admin-view", "start-settings", "lmtp", "why", "oauth", "repair", "get-credential",
         NULL,
 };
 /* clang-format on */

@@ -383,6 +383,22 @@ int account_store_grant(Account *account, Grant *grant, bool keep_outgoing)
         return 0;
 }
 
+int account_credential(Account *account, bool outgoing, Secret **ret, Finding *finding)
+{
+        Side side = outgoing ? SIDE_OUTGOING : SIDE_INCOMING;
+        const Endpoint *endpoint = outgoing ? &account->record.outgoing : &account->record.incoming;
+        int r;
+
+        if (endpoint->host && account_uses_grant(account, side))
+                return grant_token(account->grant, endpoint->host, NULL, ret, finding);
+        r = endpoint->host ? account_secret(account, side, ret) : -ENOENT;
+        if (r != -ENOENT && r != -EBADMSG)
+                return r;
+        finding->status = STEP_FAILED;
+        finding->cause = "local.secret-unavailable";
+        return 1;
+}
+
 /* --- the maildrop -------------------------------------------------------------------------------------------------- */
 
 int account_take_maildrop(Account *account)

@@ -33,6 +33,9 @@ int account_server_dict(const Account *account, Side side, Dict *to);
 /* Makes it due now, @with_skipped also for messages that could not be read three times. 0 and the id of the run that will do it (a running one is joined); ACCOUNT_INVALID_STATE when paused or stopped
  * by a cause that a fetch cannot mend. */
 enum { ACCOUNT_INVALID_STATE = 1, ACCOUNT_INVALID_KEY = 2 };
+/* What opens a side's server: its password, or an access token that is good for a while. Whether it may be told is the caller's business.
+ * Suspends. 0; 1 with @finding: there is none; negative errno. */
+int account_credential(Account *account, bool outgoing, Secret **ret, Finding *finding);
 int account_fetch_now(Account *account, bool with_skipped, uint64_t *ret_run);
 /* These store the change. Each suspends. 0, the conditions above, negative errno. */
 int account_pause(Account *account);

@@ -223,6 +223,7 @@ static const Key keys[] = {
         { "discovery", "providers-directory", read_path, AT(providers_directory) },
         { "discovery", "autoconfig-directory", read_path, AT(autoconfig_directory) },
         { "diagnosis", "replies-directory", read_path, AT(replies_directory) },
+        { "secrets", "hand-out", read_bool, AT(hand_out) },
         { "oauth", "clients-directory", read_path, AT(clients_directory) },
         { "oauth", "dynamic-registration", read_bool, AT(registration) },
         { "diagnosis", "controls", read_bool, AT(controls) },

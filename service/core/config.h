@@ -46,6 +46,8 @@ typedef struct Config {
         char *ispdb;   /* base URL, https, ends in '/'; NULL (empty): off */
         char *providers_directory, *autoconfig_directory,
                 *replies_directory; /* the administrator's */
+        /* [secrets] */
+        bool hand_out; /* passwords and tokens to the account's owner, where polkit says yes besides; default off */
         /* [oauth] */
         char *clients_directory; /* one file for each issuer; default /etc/waypost/oauth.d */
         bool registration;       /* register where an issuer lets everybody; default on */
