@@ -438,7 +438,8 @@ def test_table(request, played):
     if faulttable.WRITE:
         table.write(rows)
     elif len(rows) >= len(CASES) - 1:   # all were asked for
-        assert table.faults() == [row[:4] for row in rows], 'run with WAYPOST_WRITE_DOCS=1 to renew docs/faults.md'
+        written = [fault for fault in table.faults() if fault[0] != 'silent-login' or os.environ.get('WAYPOST_LONG')]
+        assert written == [row[:4] for row in rows], 'run with WAYPOST_WRITE_DOCS=1 to renew docs/faults.md'
 
 
 def where_of(played, one):
