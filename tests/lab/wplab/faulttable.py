@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """docs/faults.md: the faults of the lab with what the service says of them. Written with WAYPOST_WRITE_DOCS=1, else compared: all but
 proof and seconds, which differ from machine to machine."""
+import datetime
 import os
 import re
 from collections import namedtuple
@@ -35,7 +36,10 @@ def proof(wanted, evidence):
     keys = sorted((key for key in wanted if key in evidence), key=lambda key: key in ('spki-sha256', 'subject', 'host', 'port', 'user')) or [key for key in TELLING if key in evidence][:1]
     parts = []
     for key in keys[:2]:
-        text = re.sub(r'\b[0-9a-f]{64}\b', lambda m: m[0][:12] + '...', text_of(evidence[key]))
+        text = text_of(evidence[key])
+        if key in ('not-before', 'not-after'):
+            text = datetime.datetime.fromtimestamp(int(text) / 1e6, datetime.timezone.utc).strftime('%Y-%m-%d')
+        text = re.sub(r'\b[0-9a-f]{64}\b', lambda m: m[0][:12] + '...', text)
         text = re.sub(r'\b(port |:)[0-9]{5}\b', r'\g<1>N', ''.join(c if c.isprintable() else '?' for c in text))
         parts.append(f'{key}: {text}')
     text = '; '.join(parts)
