@@ -4,6 +4,7 @@ of Remove; the order of fsync, commit, rename and DELE is read off a trace; the 
 import collections
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -404,6 +405,120 @@ def test_order_oracle():
         assert order_faults(parse(changed), True)[0], changed
     unfinished = TRACE[:5] + ['2 fsync(8</s/new> <unfinished ...>', TRACE[6], '2 <... fsync resumed>) = 0', TRACE[7]]
     assert order_faults(parse(unfinished), True)[0]
+
+
+# -- a power cut
+
+def unsynced(calls, state):
+    """What a power cut at the end of @calls may take: [(what, undo)]. @calls are those of a killed service, in their order; nothing that was
+    not followed by the fsync of its file or folder is on the disk for certain."""
+    lost = {}
+    names, synced = {}, set()
+    for call in calls:
+        if call.end is None:
+            continue                        # it never returned
+        path = re.search(r'<(/[^>]*)>', call.text)
+        if call.name == 'write' and path and '.waypost' in path[1]:
+            lost['data', path[1]] = lambda p=path[1]: os.path.exists(p) and os.truncate(p, 0)
+            lost.setdefault(('name', path[1]), lambda p=path[1]: os.path.exists(p) and os.unlink(p))
+        elif call.name in ('fsync', 'fdatasync') and path:
+            lost.pop(('data', path[1]), None)
+            for key in [k for k in lost if k[0] in ('name', 'moved') and os.path.dirname(k[-1]) == path[1]]:
+                lost.pop(key)
+        elif call.name == 'renameat2':
+            folders, files = re.findall(r'<(/[^>]*)>', call.text), re.findall(r'"([^"]*)"', call.text)
+            here, there = os.path.join(folders[0], files[0]), os.path.join(folders[1], files[1])
+            lost['moved', here, there] = lambda a=here, b=there: os.path.exists(b) and os.rename(b, a)
+    return lost
+
+
+@pytest.mark.parametrize('keep', [True, False], ids=['keep', 'delete'])
+def test_power_cut(site, keep):
+    """Killed at each fsync, rename and commit; then everything is undone that no fsync has made certain, but what DELE and the commits
+    stand for is there: the next fetch makes it good. The database's own file has SQLite's promise."""
+    items, mode = five(), 'keep' if keep else 'delete'
+    site.fill(items)
+    expected = collections.Counter(digest(m.data) for m in read_mailbox(site.lab, site.user, site.password))
+    site.restore(mode)
+    whole = site.traced(DISK + WIRE, site.fetch_action)
+    site.bus.kill_service()
+    highest = highest_counts(whole)
+    chosen = [(call, n) for call in ('fsync', 'renameat2', 'fdatasync') for n in range(1, highest[call] + 1)]
+    if not LONG:
+        chosen = chosen[::4]
+    undone = 0
+    for call, n in chosen:
+        site.restore(mode)
+        if not keep:
+            site.fill(items)
+        pid = site.start()
+        remove(site.trace)
+        with Strace(site.lab, pid, DISK + WIRE, site.trace, kill_at=n, kill=call) as strace:
+            try:
+                over, end = site.fetch_action(), time.monotonic() + 60
+                while not strace.ended() and not over():
+                    site.c.pump(0.05)
+                    assert time.monotonic() < end
+            except BusError as error:
+                assert error.name == 'org.freedesktop.DBus.Error.NoReply', error
+                until(strace.ended, 'the kill')
+        site.bus.kill_service()
+        site.gone()
+        lost = unsynced(strace.calls(), site.bus.state)
+        for undo in [undo for _, undo in reversed(list(lost.items()))]:
+            undone += bool(undo() or True)
+        try:
+            site.check_after_kill(keep, expected)
+            site.check_at_last(keep, expected)
+        except AssertionError as error:
+            raise AssertionError(f'power cut before {call} {n}, {sorted(map(str, lost))}: {error}') from None
+    assert undone >= 3
+
+
+# -- LMTP
+
+def test_kill_lmtp(lab, build):
+    """Killed before each commit, write to the LMTP server and DELE: none is lost, and at most one comes twice for a kill."""
+    from wplab.lmtp import LmtpSink
+    path = lab.run.file('lmtp-crash')
+    sink = LmtpSink(path)
+    with Bus(build, lab=lab, config={**ONE, 'delivery': {'lmtp-socket': path}}) as bus:
+        bus.allow_bad_log = True
+        site = Site(lab, bus, 'frank@example.test', 'frankpw')
+        site.fill([])
+        site.start()
+        site.onboard()
+        site.account.call('Configure', 'a{sv}', {'keep': variant('none'), 'delivery': variant('lmtp')})
+        site.save('lmtp')
+        items = five()
+        site.fill(items)
+        expected = collections.Counter(digest(m.data) for m in read_mailbox(lab, site.user, site.password))
+        site.restore('lmtp')
+        calls = site.traced(DISK + WIRE, site.fetch_action)
+        bus.kill_service()
+        assert collections.Counter(map(digest, sink.mails())) == expected
+        highest = highest_counts(calls)
+        chosen = [('fdatasync', n) for n in range(1, highest['fdatasync'] + 1)]
+        out = thread_indices(calls, lambda c: c.name in WIRE and (':995]' in c.text or 'UNIX' in c.text))
+        chosen += out if LONG else out[::8]
+        doubled = kills = 0
+        for call, n in chosen:
+            sink.taken.clear()
+            site.restore('lmtp')
+            site.fill(items)
+            kills += site.killed_at(call, n, site.fetch_action)
+            site.start()
+            first, second = site.account.fetch(), site.account.fetch()
+            assert (first['cause'], second['cause'], second['delivered']) == ('', '', 0), (call, n)
+            found = collections.Counter(map(digest, sink.mails()))
+            assert not expected - found, f'lost: killed before {call} {n}'
+            assert set(found) == set(expected) and sum((found - expected).values()) <= 1, f'killed before {call} {n}'
+            doubled += sum((found - expected).values())
+            assert server_files(lab, site.user) == 0
+        print(f'{kills} kills of {len(chosen)} points, {doubled} came twice')
+        assert kills >= 6
+        bus.kill_service()
+    sink.close()
 
 
 # -- the disk

@@ -19,14 +19,15 @@ Call = collections.namedtuple('Call', 'thread name text begin end')
 
 
 class Strace:
-    """Attached to process @pid and all of its threads when the constructor returns."""
+    """Attached to process @pid and all of its threads when the constructor returns. @kill_at: killed before the n-th of @calls, or of @kill,
+    if the others are to be seen as well."""
 
-    def __init__(self, lab, pid, calls, out, kill_at=None, paths=True):
+    def __init__(self, lab, pid, calls, out, kill_at=None, paths=True, kill=None):
         argv = ['/usr/bin/strace', '-f', '-s', '16', '-o', out, '-p', str(pid), '-e', 'trace=' + ','.join(calls),
                 '-e', 'signal=none']
         if kill_at:
-            argv += ['-e', f'inject={",".join(calls)}:signal=SIGKILL:when={kill_at}']
-        elif paths:
+            argv += ['-e', f'inject={kill or ",".join(calls)}:signal=SIGKILL:when={kill_at}']
+        if paths and (kill or not kill_at):
             argv.append('-yy')
         self.pid, self.out = pid, out
         # In the service's network: what a socket is connected to is asked of the kernel there.
