@@ -423,7 +423,7 @@ static int setup_quota(Core *core, uid_t uid, const char **ret_why)
         return 0;
 }
 
-/* What makes connections to names that a caller chose is counted. */
+/* What makes connections to names that a caller chose is counted, also when a setup does it anew. */
 static int search_quota(Core *core, uid_t uid, const char **ret_why)
 {
         int r = core_search_allowed(core, uid);
@@ -511,6 +511,8 @@ static int setup_for_account(Setup **ret, Account *account, SetupKind kind)
         if (!account_check_owner(account))
                 return SETUP_INVALID_STATE;
         r = setup_quota(account->core, record->uid, NULL);
+        if (r == 0)
+                r = search_quota(account->core, record->uid, NULL);
         if (r != 0)
                 return r;
         r = setup_new(&setup, account->core, record->uid, kind);
@@ -780,6 +782,7 @@ int setup_choose(Setup *setup, const char *candidate)
 {
         const Ranking *ranking = setup_ranking(setup);
         bool forget[N_STEPS] = {}, found = false;
+        int r;
 
         setup_touch(setup);
         if (!setup_may_change(setup))
@@ -788,6 +791,9 @@ int setup_choose(Setup *setup, const char *candidate)
                 found |= strcmp(ranking->list[i].candidate->id, candidate) == 0;
         if (!found)
                 return SETUP_NOT_FOUND;
+        r = search_quota(setup->core, setup->uid, NULL);
+        if (r != 0)
+                return r;
         snprintf(setup->chosen, sizeof(setup->chosen), "%s", candidate);
         for (size_t i = 0; i < 2; i++) {
                 endpoint_deinit(&setup->sides[i].by_hand);
@@ -800,30 +806,27 @@ int setup_choose(Setup *setup, const char *candidate)
 
 int setup_set_servers(Setup *setup, const Dict *servers, const char **ret_why)
 {
+        static const DictKey known[] = { { KEY_INCOMING, DICT_DICT }, { KEY_OUTGOING, DICT_DICT } };
+        _cleanup_(wish_deinit) Wish incoming = {}, outgoing = {};
+        Wish *wishes[2] = { &incoming, &outgoing };
         bool forget[N_STEPS] = {};
-        const Dict *incoming = dict_dict(servers, KEY_INCOMING),
-                   *outgoing = dict_dict(servers, KEY_OUTGOING);
-        int r = 0;
+        int r;
 
         setup_touch(setup);
         if (!setup_may_change(setup) || setup->kind != SETUP_ADD)
                 return SETUP_INVALID_STATE;
-        for (size_t i = 0; i < servers->n_entries; i++) {
-                const char *key = servers->entries[i].key;
-
-                if (servers->entries[i].type != DICT_DICT ||
-                    (strcmp(key, KEY_INCOMING) != 0 && strcmp(key, KEY_OUTGOING) != 0))
-                        return core_why(setup->core, ret_why, SETUP_INVALID_KEY,
-                                        "'%s' is not incoming or outgoing with a dictionary", key);
-        }
-        if (incoming)
-                r = setup_read_server(setup, SIDE_INCOMING, incoming, ret_why);
-        if (r == 0 && outgoing)
-                r = setup_read_server(setup, SIDE_OUTGOING, outgoing, ret_why);
+        r = core_check_keys(setup->core, servers, known, ELEMENTS(known), ret_why);
+        for (size_t i = 0; i < 2 && r == 0; i++)
+                if (dict_dict(servers, known[i].key))
+                        r = setup_parse_server(setup, (Side) i, dict_dict(servers, known[i].key),
+                                               wishes[i], ret_why);
+        if (r == 0)
+                r = search_quota(setup->core, setup->uid, ret_why);
         if (r != 0)
                 return r;
         for (size_t i = 0; i < 2; i++)
-                if (i == SIDE_INCOMING ? incoming : outgoing) {
+                if (dict_dict(servers, known[i].key)) {
+                        setup_apply_server_take(setup, (Side) i, wishes[i]);
                         setup->sides[i].approved = false;
                         forget_side(forget, (Side) i, STEP_INCOMING_DNS);
                         /* What was not given is looked for anew, with what was. */
@@ -1012,6 +1015,7 @@ int setup_retry(Setup *setup, const char *step)
 {
         bool forget[N_STEPS] = {}, any = false;
         StepId id;
+        int r;
 
         setup_touch(setup);
         if (*step && step_from_name(step, &id) < 0)
@@ -1032,7 +1036,8 @@ int setup_retry(Setup *setup, const char *step)
                 }
         if (!any)
                 return SETUP_INVALID_STATE;
-        return setup_restart(setup, forget);
+        r = search_quota(setup->core, setup->uid, NULL);
+        return r != 0 ? r : setup_restart(setup, forget);
 }
 
 int setup_commit(Setup *setup, const Dict *options, char ret_id[ID_SIZE], const char **ret_why)

@@ -153,6 +153,10 @@ bool setup_wants_app_password(const Setup *setup, Side side);
 int setup_read_options(Setup *setup, const Dict *options, const char **ret_why);
 /* {host, port, security, protocol, user} for @side. */
 int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why);
+/* The same in two steps, where one of several dictionaries may still be refused. */
+int setup_parse_server(Setup *setup, Side side, const Dict *server, Wish *ret,
+                       const char **ret_why);
+void setup_apply_server_take(Setup *setup, Side side, Wish *wish);
 /* Commit's and Configure's: keep, interval, display-name. */
 int account_read_settings(Core *core, AccountRecord *record, const Dict *settings,
                           const char **ret_why);

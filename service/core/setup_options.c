@@ -94,7 +94,7 @@ static void wish_to_endpoint(const Setup *setup, Side side, Wish *wish, Endpoint
         wish_deinit(wish);
 }
 
-int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why)
+int setup_parse_server(Setup *setup, Side side, const Dict *server, Wish *ret, const char **ret_why)
 {
         static const DictKey keys[] = { { KEY_HOST, DICT_TEXT },
                                         { KEY_PORT, DICT_NUMBER },
@@ -102,7 +102,6 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
                                         { KEY_PROTOCOL, DICT_TEXT },
                                         { KEY_USER, DICT_TEXT } };
         _cleanup_(wish_deinit) Wish wish = {};
-        SetupSide *s = &setup->sides[side];
         const char *host = dict_text(server, KEY_HOST), *user = dict_text(server, KEY_USER);
         int r;
 
@@ -121,13 +120,32 @@ int setup_read_server(Setup *setup, Side side, const Dict *server, const char **
                 r = text_set(&wish.user, user);
         if (r < 0)
                 return r;
-        endpoint_deinit(&s->by_hand);
-        wish_deinit(&s->wish);
-        if (wish.host && wish.port)
-                wish_to_endpoint(setup, side, &wish, &s->by_hand);
-        s->wish = wish;
+        wish_deinit(ret);
+        *ret = wish;
         wish = (Wish){};
         return 0;
+}
+
+void setup_apply_server_take(Setup *setup, Side side, Wish *wish)
+{
+        SetupSide *s = &setup->sides[side];
+
+        endpoint_deinit(&s->by_hand);
+        wish_deinit(&s->wish);
+        if (wish->host && wish->port)
+                wish_to_endpoint(setup, side, wish, &s->by_hand);
+        s->wish = *wish;
+        *wish = (Wish){};
+}
+
+int setup_read_server(Setup *setup, Side side, const Dict *server, const char **ret_why)
+{
+        _cleanup_(wish_deinit) Wish wish = {};
+        int r = setup_parse_server(setup, side, server, &wish, ret_why);
+
+        if (r == 0)
+                setup_apply_server_take(setup, side, &wish);
+        return r;
 }
 
 static int read_until(Setup *setup, const char *until, const char **ret_why)

@@ -308,6 +308,21 @@ def test_setups_are_counted_over_connections(bus):
             setup.cancel()
 
 
+def test_searches_are_counted(bus):
+    """Whatever makes connections for a user is: a setup that is told to try again and again is no tool for scanning."""
+    with Peer(bus, HIGH) as peer, Peer(bus, HIGHEST) as other:
+        setup = peer.start_setup('a@nomail.test', dry_run=True)
+        told, tried = ('reply', None), 0
+        while told[0] != ERROR + 'QuotaExceeded':
+            assert tried < 40
+            setup.wait_state('failed')
+            told = peer.answer(setup.path, SETUP, *(('Retry', 's', ''), ('SetServers', 'a{sv}', {}))[tried % 2])
+            tried += told[0] == 'reply'
+        assert tried > 20
+        assert peer.answer(ROOT, MANAGER, 'Probe', 'sqa{sv}', 'pop.example.test', 995, {})[0] == ERROR + 'QuotaExceeded'
+        other.start_setup('a@nomail.test', dry_run=True).cancel()
+
+
 def test_accounts_are_counted(lab, build):
     with Bus(build, lab=lab, config={'limits': {'accounts-per-uid': 1}}) as bus, Peer(bus, NOBODY) as one, Peer(bus, NOBODY) as two:
         early = two.start_setup('eve@example.test', receive_only=True)

@@ -137,13 +137,14 @@ def keys_of(path, function):
     with open(os.path.join(PROJECT, 'dbus', 'names.h')) as f:
         names = dict(re.findall(r'#define (KEY_\w+)[ \\\n]+"([^"]+)"', f.read()))
     with open(os.path.join(PROJECT, path)) as f:
-        table = re.search(rf'^(?:static )?int {function}\(.*?const DictKey \w+\[\] = \{{(.*?)\}};', f.read(), re.S | re.M)[1]
+        body = re.search(rf'^(?:static )?int {function}\(.*?^}}', f.read(), re.S | re.M)[0]
+    table = re.search(r'const DictKey \w+\[\] = \{(.*?)\};', body, re.S)[1]
     return {names[k]: TYPES[t] for k, t in re.findall(r'(KEY_\w+), (DICT_\w+)', table)}
 
 
 TYPES = {'DICT_TEXT': 's', 'DICT_BOOL': 'b', 'DICT_NUMBER': 't', 'DICT_LIST': 'as', 'DICT_DICT': 'a{sv}'}
 CORE, BUS = 'service/core/setup_options.c', 'service/bus/'
-START, SERVER, SETTINGS = (keys_of(CORE, f) for f in ('setup_read_options', 'setup_read_server', 'account_read_settings'))
+START, SERVER, SETTINGS = (keys_of(CORE, f) for f in ('setup_read_options', 'setup_parse_server', 'account_read_settings'))
 PROBE, FETCH = keys_of(BUS + 'manager.c', 'method_probe'), keys_of(BUS + 'account.c', 'method_fetch_now')
 
 
@@ -218,6 +219,19 @@ def test_probe_options(root):
 
 def test_servers(root, setup):
     check_refused(root, setup.all, setup.path, SETUP, 'SetServers', 'a{sv}', [], [*wrong_dictionaries({'incoming': 'a{sv}'}), *nested('incoming'), *nested('outgoing')])
+
+
+def test_servers_are_taken_together(root):
+    """One side that is refused leaves the other as it was."""
+    setup = root.start_setup('a@nomail.test', dry_run=True)
+    setup.wait_state('failed')
+    told = root.answer(setup.path, SETUP, 'SetServers', 'a{sv}', {'incoming': variant({'host': 'pop.example.test', 'port': 995}),
+                                                                   'outgoing': variant({'host': 'smtp.example.test', 'port': 0})})
+    check_named(told, 'outgoing.port')
+    setup.retry('')
+    setup.wait_state('failed')
+    assert setup['Cause'] and setup.steps['incoming.port'].status == 'pending', setup.steps
+    setup.cancel()
 
 
 def test_settings(root, account):
