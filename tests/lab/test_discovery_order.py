@@ -247,3 +247,59 @@ def test_servers_are_asked_for_once(client):
     setup.set_servers(outgoing=endpoint('smtp.example.test', 465))
     setup.wait_need('password')
     setup.cancel()
+
+
+# -- what callers do with the result
+
+def test_choose(client, lab):
+    delays.update(dict.fromkeys(SOURCES, 0))
+    setup = client.start_setup('alice@alive.test', dry_run=True, protocol='pop3')
+    setup.wait_need('password')
+    chosen = next(c for c in setup['Candidates'] if c['source'] == 'srv')
+    setup.call('Choose', 's', chosen['id'])
+    setup.set_password('alicepw')
+    assert setup.wait_state('ready', 'failed') == 'ready', setup.steps
+    assert setup.steps['incoming.login'].evidence['host'] == host('in', 'srv', 'alive.test')
+    setup.cancel()
+
+
+def test_retry_begins_with_the_best_again(client, lab):
+    """Nothing worked; then the second best is repaired."""
+    delays.update(dict.fromkeys(SOURCES, 0))
+    setup = client.start_setup('alice@all-dead3.test', dry_run=True, protocol='pop3')
+    setup.set_password('alicepw')
+    assert setup.wait_state('failed', 'ready') == 'failed' and setup['Cause'] == 'dns.nxdomain'
+    kept = list(lab.zones['all-dead3.test'])
+    try:
+        lab.zones['all-dead3.test'][:] = [line for line in kept if not line.startswith(('in-ispdb ', 'out-ispdb '))] + \
+            host_lines('in-ispdb', MAIL, v6=False) + host_lines('out-ispdb', SMTP, v6=False)
+        lab.reload_zone('all-dead3.test')
+        setup.retry('')
+        assert setup.wait_state('ready', 'failed') == 'ready', setup.steps
+        assert setup.steps['incoming.login'].evidence['host'] == host('in', 'ispdb', 'all-dead3.test')
+    finally:
+        lab.zones['all-dead3.test'][:] = kept
+        lab.reload_zone('all-dead3.test')
+    setup.cancel()
+
+
+def test_cancelled_while_it_searches(client, lab, service):
+    delays.update(dict.fromkeys(SOURCES, 0.3))
+    for domain in DOMAINS:
+        setup = client.start_setup(f'alice@{domain}', dry_run=True)
+        setup.wait_step('discovery', 'running', 'passed')
+        setup.cancel()
+        assert setup.state == 'cancelled' and setup['Needs'] == []
+    delays.update(dict.fromkeys(SOURCES, 0))
+    assert service.service_pid()
+
+
+def test_servers_named_while_it_searches(client, lab):
+    delays.update(dict.fromkeys(SOURCES, 0.3))
+    setup = client.start_setup('alice@all-dead.test', dry_run=True)
+    setup.set_servers(incoming=endpoint('pop.example.test', 995),
+                      outgoing=endpoint('smtp.example.test', 465))
+    setup.set_password('alicepw')
+    assert setup.wait_state('ready', 'failed') == 'ready', setup.steps
+    assert setup.steps['discovery'].evidence == {'source': 'by-hand'}
+    setup.cancel()
