@@ -18,7 +18,7 @@
 enum { STORE_BATCH = 256, STORE_BUSY_MSEC = 5000 };
 
 /* What each version adds to the one before. Never changed, only added to: files of every version are out there. */
-static const char *const migrations[] = {
+const char *const store_migrations[] = {
         "CREATE TABLE account ("
         " number INTEGER PRIMARY KEY AUTOINCREMENT,"
         " id TEXT NOT NULL UNIQUE,"
@@ -131,7 +131,7 @@ static const char *const migrations[] = {
         "ALTER TABLE account ADD COLUMN folders TEXT;",
 };
 
-_Static_assert(ELEMENTS(migrations) == STORE_VERSION, "a migration more, a version more");
+_Static_assert(ELEMENTS(store_migrations) == STORE_VERSION, "a migration more, a version more");
 
 /* --- errors and statements --- */
 
@@ -476,7 +476,7 @@ static int writer_open(Connection *writer, const char *path)
         r = store_version(writer, &version);
         if (r < 0)
                 return r;
-        if (version > ELEMENTS(migrations))
+        if (version > ELEMENTS(store_migrations))
                 return -EPROTONOSUPPORT;
         r = writer_check(writer);
         if (r < 0)
@@ -491,7 +491,7 @@ static int writer_open(Connection *writer, const char *path)
                                     "PRAGMA journal_size_limit = 16777216;");
         if (r < 0)
                 return r;
-        return store_migrate(writer, migrations, ELEMENTS(migrations));
+        return store_migrate(writer, store_migrations, ELEMENTS(store_migrations));
 }
 
 static int reader_open(Connection *reader, const char *path)

@@ -94,5 +94,7 @@ int account_write(Connection *writer, const AccountRecord *record);
 
 /* --- for the tests --- */
 
+extern const char *const store_migrations[]; /* STORE_VERSION of them */
+
 /* Brings @db to version @n_migrations, each step in a transaction of its own. */
 int store_migrate(Connection *connection, const char *const *migrations, size_t n_migrations);

@@ -216,8 +216,10 @@ static void settings(void **state)
                 const char *sql;
                 int value;
         } wanted[] = {
-                { "PRAGMA synchronous", 2 },   { "PRAGMA foreign_keys", 1 },
-                { "PRAGMA secure_delete", 1 }, { "PRAGMA trusted_schema", 0 },
+                { "PRAGMA synchronous", 2 },
+                { "PRAGMA foreign_keys", 1 },
+                { "PRAGMA secure_delete", 1 },
+                { "PRAGMA trusted_schema", 0 },
                 { "PRAGMA user_version", STORE_VERSION },
         };
         Fixture *f = *state;
@@ -310,6 +312,34 @@ static void overwrite(const char *path, off_t offset, size_t len)
         memset(junk, 0xa5, sizeof(junk));
         assert_true(fd >= 0 && len <= sizeof(junk));
         assert_int_equal(pwrite(fd, junk, len, offset), len);
+}
+
+/* What was approved before approvals had an end gets one. */
+static void approvals_of_before(void **state)
+{
+        enum { BEFORE = 3 };
+        static const char account[] =
+                "INSERT INTO account (id, uid, address, incoming_protocol, incoming_host, incoming_port,"
+                " incoming_security, incoming_user, incoming_spki, same_secret, keep, interval_usec,"
+                " poll_minimum_usec, can_send, paused, since_usec, last_success_usec, created_usec,"
+                " failures, messages_fetched, bytes_fetched) VALUES ('a', 1, 'a@b', 'pop3', 'h', 995, 'tls',"
+                " 'u', 'abcd', 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
+        Connection connection = {};
+        Fixture *f = *state;
+
+        assert_int_equal(sqlite3_open(f->path, &connection.db), SQLITE_OK);
+        assert_int_equal(store_migrate(&connection, store_migrations, BEFORE), 0);
+        assert_int_equal(sqlite3_exec(connection.db, account, NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(store_migrate(&connection, store_migrations, STORE_VERSION), 0);
+        assert_int_equal(ask(f,
+                             "SELECT count(*) FROM certificate WHERE host = 'h' AND spki = 'abcd'"
+                             " AND side = 'incoming'"),
+                         1);
+        assert_int_equal(
+                ask(f, "SELECT (approved_until_usec / 1000000 - strftime('%s', 'now')) / 86400"
+                       " BETWEEN 363 AND 366 FROM certificate"),
+                1);
+        sqlite3_close(connection.db);
 }
 
 static void damaged(void **state)
@@ -673,10 +703,10 @@ static int message_values_fiber(void *arg)
         record.absent_usec = 10;
         record.tries = 3;
         record.reason = OWN("TOOBIG");
-        assert_int_equal(store_messages_stage(
-                                 f->store, one.id, NULL, 0,
-                                 &(MessageChanges){ .updated = &record, .n_updated = 1 }),
-                         0);
+        assert_int_equal(
+                store_messages_stage(f->store, one.id, NULL, 0,
+                                     &(MessageChanges){ .updated = &record, .n_updated = 1 }),
+                0);
         assert_int_equal(store_messages(f->store, one.id, check_changed, &record), 0);
         record = (MessageRecord){ .row = record.row, .uidl = OWN("a") };
         assert_int_equal(store_run_end(f->store, &one, &(RunRecord){},
@@ -1186,6 +1216,7 @@ int main(void)
                 CASE(version_0),
                 CASE(newer_version_is_left_alone),
                 CASE(migrations_in_steps),
+                CASE(approvals_of_before),
                 CASE(damaged),
                 CASE(a_link_is_no_database),
                 OPEN(accounts),
