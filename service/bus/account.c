@@ -305,14 +305,15 @@ static int answer_get_credential(Call *call, sd_bus_error *error)
         account = core_account(call->bus->core, call->id);
         if (!account)
                 return call_gone(call, error);
-        if (uid != 0 && uid != account_record(account)->uid)
+        if (uid != 0 && uid != account_owner(account))
                 return error_set(error, TROUBLE_DENIED, "It is another user's account.");
         r = config->user || uid == 0 ? 0 : polkit_ask(call, ACTION_GET_CREDENTIAL, NULL, error);
         if (r < 0)
                 return r;
         account = core_account(call->bus->core, call->id);
-        return account ? reply_credential(call, account, side && strcmp(side, KEY_OUTGOING) == 0, error)
-                       : call_gone(call, error);
+        if (!account || (uid != 0 && uid != account_owner(account)))
+                return call_gone(call, error);
+        return reply_credential(call, account, side && strcmp(side, KEY_OUTGOING) == 0, error);
 }
 
 static int method_get_credential(sd_bus_message *m, void *userdata, sd_bus_error *error)

@@ -387,10 +387,15 @@ int account_credential(Account *account, bool outgoing, Secret **ret, Finding *f
 {
         Side side = outgoing ? SIDE_OUTGOING : SIDE_INCOMING;
         const Endpoint *endpoint = outgoing ? &account->record.outgoing : &account->record.incoming;
+        _cleanup_(grant_unrefp) Grant *held = grant_ref(account->grant);
+        char host[LIMIT_HOST + 1];
         int r;
 
-        if (endpoint->host && account_uses_grant(account, side))
-                return grant_token(account->grant, endpoint->host, NULL, ret, finding);
+        /* A token is waited for, and the account may be removed meanwhile. */
+        if (endpoint->host && account_uses_grant(account, side)) {
+                (void) snprintf(host, sizeof(host), "%s", endpoint->host);
+                return grant_token(held, host, NULL, ret, finding);
+        }
         r = endpoint->host ? account_secret(account, side, ret) : -ENOENT;
         if (r != -ENOENT && r != -EBADMSG)
                 return r;
