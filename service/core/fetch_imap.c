@@ -168,8 +168,8 @@ static int folder_list(Fetch *f, Folder *folder, const ImapMailbox *box)
         if (box->exists > 0 && folder->highest < UINT32_MAX &&
             (!box->uid_next || box->uid_next > folder->highest + 1))
                 r = imap_list_uids(imap, folder->highest + 1, on_uid, f, &f->no);
-        /* Fewer than there should be: something was removed, or moved away. */
-        if (r == 0 && run->n_items - folder->first != imap_exists(imap)) {
+        /* Fewer than there should be: something was removed, or moved away. What came meanwhile makes the numbers worth nothing. */
+        if (r == 0 && (imap_take_news(imap) || run->n_items - folder->first != imap_exists(imap))) {
                 run_forget_items(run, folder->first);
                 if (imap_exists(imap) > 0)
                         r = imap_list_uids(imap, 1, on_uid, f, &f->no);
@@ -450,23 +450,25 @@ static int folder_add_due(Fetch *f, const Folder *folder)
         return r;
 }
 
+/* One that was not there any more may have been moved away, and may come back: its row stays, so that it is recognised. */
 static int delete_uids(Fetch *f)
 {
         ImapRun *run = f->state;
         _cleanup_free_ uint32_t *uids = calloc(run->n_deletable, sizeof(*uids));
-        size_t n = 0;
+        _cleanup_free_ bool *deleted = calloc(run->n_deletable, sizeof(*deleted));
         int r, dropped = 0;
 
-        if (!uids)
+        if (!uids || !deleted)
                 return -ENOMEM;
         qsort(run->deletable, run->n_deletable, sizeof(*run->deletable), deletable_compare);
         for (size_t i = 0; i < run->n_deletable; i++)
                 uids[i] = run->deletable[i].uid;
-        r = imap_delete(f->session.imap, uids, run->n_deletable, &n, &f->no);
-        for (size_t i = 0; i < n && dropped == 0; i++) {
-                f->run.deleted++;
-                dropped = delivery_drop(f->delivery, run->deletable[i].row);
-        }
+        r = imap_delete(f->session.imap, uids, run->n_deletable, deleted, &f->no);
+        for (size_t i = 0; i < run->n_deletable && dropped == 0; i++)
+                if (deleted[i]) {
+                        f->run.deleted++;
+                        dropped = delivery_drop(f->delivery, run->deletable[i].row);
+                }
         return dropped < 0 ? dropped : r;
 }
 
@@ -669,4 +671,5 @@ const FetchProtocol fetch_imap = {
         .dialogue = run_dialogue,
         .delivered = run_on_delivered,
         .deinit = imap_run_deinit,
+        .names_last = true,
 };

@@ -386,7 +386,8 @@ static int known_absent(Fetch *f, FetchKnown *known)
         MessageRecord *record = &known->record;
         uint64_t now = clock_real();
 
-        if (record->state == MESSAGE_RESERVED || f->account->record.keep == KEEP_NOT ||
+        if (record->state == MESSAGE_RESERVED ||
+            (f->account->record.keep == KEEP_NOT && !f->protocol->names_last) ||
             (record->absent_usec && record->absent_usec + ABSENT_USEC < now))
                 return delivery_drop(f->delivery, record->row);
         if (record->absent_usec)

@@ -157,7 +157,7 @@ int newest_delete(Session *session, uint32_t handle, Outcome *no)
         int r;
 
         if (session->imap)
-                return imap_delete(session->imap, &handle, 1, NULL, no);
+                return imap_delete(session->imap, &handle, 1, &deleted, no);
         r = pop3_delete(session->pop3, &handle, 1, &deleted, no);
         if (r == 0 && !deleted)
                 return outcome_set(no, OUTCOME_REPLY, PHASE_DELETE);

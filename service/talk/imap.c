@@ -1163,42 +1163,62 @@ int imap_peek(Imap *imap, uint32_t n, uint32_t octets, const ImapSink *sink, voi
 
 /* --- deleting -------------------------------------------------------------------------------------------------- */
 
-static int delete_some(Imap *imap, const uint32_t *uids, size_t n, size_t *ret_n, Outcome *no)
+typedef struct Marking {
+        const uint32_t *uids;
+        size_t n;
+        bool *marked;
+} Marking;
+
+/* The server answers for each message that is there, and only for those. */
+static int on_marked(void *userdata, const ImapReply *reply)
+{
+        Marking *marking = userdata;
+        ImapFetch fetch;
+
+        if (!reply->numbered || !text_equal(reply->name, "FETCH"))
+                return 0;
+        if (imap_parse_fetch(&fetch, reply->data, reply->data_len) != 0)
+                return 1;
+        for (size_t i = 0; i < marking->n; i++)
+                if (marking->uids[i] == fetch.uid && (fetch.flags & IMAP_DELETED))
+                        marking->marked[i] = true;
+        return 0;
+}
+
+static int delete_some(Imap *imap, const uint32_t *uids, size_t n, bool *marked, size_t *ret_n,
+                       Outcome *no)
 {
         _cleanup_buffer_ Buffer set = BUFFER(SET_MAX), command = BUFFER(SET_MAX + 100);
-        int taken = imap_set_append(&set, uids, n, SET_MAX), r;
+        Marking marking = { .uids = uids, .marked = marked };
+        int taken = imap_set_append(&set, uids, MIN(n, (size_t) COMMAND_UIDS), SET_MAX), r;
 
         if (taken <= 0)
                 return taken < 0 ? taken : -ENOBUFS;
-        r = buffer_printf(&command, "UID STORE %s +FLAGS.SILENT (\\Deleted)", set.data);
+        marking.n = *ret_n = (size_t) taken;
+        r = buffer_printf(&command, "UID STORE %s +FLAGS (\\Deleted)", set.data);
         if (r == 0)
-                r = ask(imap, PHASE_DELETE, command.data, NULL, NULL, no);
+                r = ask(imap, PHASE_DELETE, command.data, on_marked, &marking, no);
         buffer_clear(&command);
         if (r == 0)
                 r = buffer_printf(&command, "UID EXPUNGE %s", set.data);
         if (r == 0)
                 r = ask(imap, PHASE_DELETE, command.data, NULL, NULL, no);
-        if (r == 0)
-                *ret_n = (size_t) taken;
+        if (r != 0)
+                memset(marked, 0, marking.n * sizeof(*marked));
         return r;
 }
 
-int imap_delete(Imap *imap, const uint32_t *uids, size_t n_uids, size_t *ret_n, Outcome *no)
+int imap_delete(Imap *imap, const uint32_t *uids, size_t n_uids, bool *ret_deleted, Outcome *no)
 {
-        size_t n = 0;
+        size_t n = 0, some;
         int r = 0;
 
         outcome_reset(no);
+        memset(ret_deleted, 0, n_uids * sizeof(*ret_deleted));
         if (!imap->capabilities.uidplus)
                 return dialogue_not_offered(no, PHASE_DELETE, "UIDPLUS");
-        while (n < n_uids && r == 0) {
-                size_t some = 0;
-
-                r = delete_some(imap, uids + n, n_uids - n, &some, no);
-                n += some;
-        }
-        if (ret_n)
-                *ret_n = n;
+        for (; n < n_uids && r == 0; n += some)
+                r = delete_some(imap, uids + n, n_uids - n, ret_deleted + n, &some, no);
         return r;
 }
 

@@ -85,8 +85,9 @@ int imap_retrieve(Imap *imap, const uint32_t *uids, size_t n_uids, const ImapSin
 int imap_peek(Imap *imap, uint32_t n, uint32_t octets, const ImapSink *sink, void *userdata,
               Outcome *no);
 /* \Deleted and UID EXPUNGE for exactly @uids. NOT_OFFERED without UIDPLUS (plain EXPUNGE would remove what others have marked).
- * Stops at the first refusal; @ret_n (may be NULL) tells how many of the array are gone for good, also then. */
-int imap_delete(Imap *imap, const uint32_t *uids, size_t n_uids, size_t *ret_n, Outcome *no);
+ * Stops at the first refusal. @ret_deleted (n_uids flags) tells which are gone for good, by our doing: not those that somebody else had removed,
+ * or moved away, before. */
+int imap_delete(Imap *imap, const uint32_t *uids, size_t n_uids, bool *ret_deleted, Outcome *no);
 
 /* Waits until the server reports a change in the number of messages, at most until @usec have passed. NOT_OFFERED without IDLE.
  * Returns 0 with *ret_news. The DONE that ends it goes out with the next command. */

@@ -189,7 +189,7 @@ def spread(n, all_up_to, step):
     return sorted({i for i in range(1, n + 1) if i <= all_up_to or i % step == 0 or i == n})
 
 
-def points(site, calls):
+def points(site, calls, port=995):
     """[(system call, n)] to kill at: all that sync, rename and delete; of what only writes, a choice unless it may take long."""
     highest = highest_counts(calls)
     chosen = []
@@ -199,7 +199,7 @@ def points(site, calls):
             chosen += [(name, i) for i in range(1, n + 1)]
         else:
             chosen += [(name, i) for i in spread(n, 3, 2)]
-    wire = thread_indices(calls, lambda c: c.name in WIRE and ':995]' in c.text)
+    wire = thread_indices(calls, lambda c: c.name in WIRE and f':{port}]' in c.text)
     files = thread_indices(calls, lambda c: c.name in WIRE and '/tmp/' in c.text and '.waypost>' in c.text)
     if LONG:
         return chosen + [(name, i) for name in WIRE for i in range(1, highest[name] + 1)]

@@ -237,7 +237,9 @@ class Session:
             chosen = more.split()[0]
             with box.lock:
                 for u in in_set(chosen, [m.uid for m in self.folder.messages]):
-                    next(m for m in self.folder.messages if m.uid == u).flags.add('\\Deleted')
+                    n, m = next((n, m) for n, m in enumerate(self.folder.messages) if m.uid == u)
+                    m.flags.add('\\Deleted')
+                    self.say(f'* {n + 1} FETCH (UID {u} FLAGS ({" ".join(sorted(m.flags))}))\r\n'.encode())
         elif verb == 'UID EXPUNGE' and self.folder and not self.read_only:
             self.expunge(more)
         else:
