@@ -308,7 +308,7 @@ def test_real_browser(client, lab):
     setup = client.start_setup('code@example.test', dry_run=True)
     setup.wait_need('authorization')
     shown = oauth.authorize(setup)
-    done = lab.client.call(['/usr/bin/python3', '-B', script, shown['url'], str(oauth.PORT), 'code@example.test', lab.pki.ca], timeout=120)
+    done = lab.client.call(['/usr/bin/python3', '-B', script, shown['url'], 'code@example.test'])
     assert done.returncode == 0, (done.stdout, done.stderr)
     oauth.complete(setup, done.stdout.decode().strip())
     assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
