@@ -256,6 +256,13 @@ int core_start_errand(Core *core, const char *name, int (*func)(void *arg), void
         return 0;
 }
 
+const char *core_unlisted_mechanism(const Core *core, const char *host)
+{
+        const Provider *provider = provider_by_host(core->providers, host);
+
+        return provider ? provider->sasl_unlisted : NULL;
+}
+
 unsigned core_issuer_policy(const Core *core)
 {
         return core_policy(core, false);

@@ -99,6 +99,8 @@ int core_search_allowed(Core *core, uid_t uid);
 /* Runs @func(@arg) on a fiber of its own, that ends with the core at the latest; then @release(@arg). Takes @arg with 0. */
 int core_start_errand(Core *core, const char *name, int (*func)(void *arg), void (*release)(void *arg),
                       void *arg);
+/* What the table says that a mail server takes without offering it; NULL none. */
+const char *core_unlisted_mechanism(const Core *core, const char *host);
 /* To which addresses issuers may resolve. */
 unsigned core_issuer_policy(const Core *core);
 

@@ -444,6 +444,7 @@ static int sign_in_once(Grant *grant, Session *session, const Secret *refused, S
         if (r != 0)
                 return MIN(r, 0);
         session->token = true;
+        session->unlisted = core_unlisted_mechanism(grant->core, session->endpoint->host);
         session->refusals_allowed = 1;
         return session_login(session, *ret_token, ret);
 }

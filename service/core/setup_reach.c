@@ -117,6 +117,7 @@ static int side_probe(SetupSide *s)
 
         session_close(&s->session);
         s->session.policy = core_policy(s->setup->core, s->approved);
+        s->session.unlisted = core_unlisted_mechanism(s->setup->core, s->endpoint.host);
         /* Whoever only wants to know wants to know of both families. */
         s->session.thorough = s->setup->options.dry_run;
         for (size_t i = 0; i < REACH_STEPS; i++) {

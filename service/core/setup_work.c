@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/authorization.h"
+#include "core/config_client.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/judge.h"
@@ -120,6 +121,15 @@ static bool password_is_useless(const SetupSide *s)
         return (s->candidate && s->candidate->oauth_only) || !server_takes(s, false);
 }
 
+/* The administrator names the server in a client's file: his users are meant to sign in by it. */
+static bool host_has_client(const SetupSide *s)
+{
+        _cleanup_(client_config_deinit) ClientConfig config = {};
+
+        return client_config_find(&config, s->setup->core->config->clients_directory, NULL,
+                                  s->endpoint.host) == 0;
+}
+
 /* The table says which comes first. Whom it does not know, but who names an issuer himself, is asked for a password where he takes one. */
 static bool authorization_is_better(const SetupSide *s)
 {
@@ -134,7 +144,7 @@ static bool authorization_is_better(const SetupSide *s)
         if (setup->kind == SETUP_REPAIR && account)
                 return account_uses_grant(core_account(setup->core, setup->account_id), s->side) ||
                        account->state == ACCOUNT_STATE_NEEDS_AUTHORIZATION;
-        return p && p->methods && text_equal(p->methods[0], "oauth2");
+        return (p && p->methods && text_equal(p->methods[0], "oauth2")) || host_has_client(s);
 }
 
 /* No password opens this account, and there is no sign-in that we know of: nothing is asked for, and nothing is tried. */
