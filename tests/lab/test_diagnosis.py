@@ -88,6 +88,9 @@ case('without-starttls', ('send 220 odd ESMTP\nserve\non ^EHLO\nsend 250-odd\nse
 case('appliance', ('tls appliance\nsend +OK', 'tls'), 'tls', 'tls.cert-untrusted-ca', {'intercepted-by': 'Fortinet'})
 case('same-issuer', ('same.example.test', 2997, 'tls'), 'tls', 'tls.cert-untrusted-ca',
      {'intercepted-by': 'Nobody Knows', 'controls': r'of the same issuer'})
+# A big provider has a public certificate, and STARTTLS: without them somebody else answers.
+case('provider-self-signed', ('pop.gmail.com', 995, 'tls'), 'tls', 'tls.cert-self-signed', {'intercepted-by': r'odd\.example\.test'})
+case('provider-stripped', ('smtp.gmail.com', 587, 'starttls'), 'tls', 'tls.starttls-stripped', {'capabilities': '8BITMIME'})
 case('other-name', ('vanity.example.test', 995, 'tls'), 'tls', 'tls.cert-name-mismatch', {'suggested-host': r'^mail\.example\.test$'})
 case('no-such-name', ('wrong-name.example.test', 995, 'tls'), 'tls', 'tls.cert-name-mismatch', {'names': '.'}, absent=['suggested-host'])
 case('expired', ('expired.example.test', 995, 'tls'), 'tls', 'tls.cert-expired', {'clock': r'autoconfig\.example\.test says it is'},
@@ -125,6 +128,7 @@ def odd_tls(lab):
     lab.scripted.contexts.update({'old': old, 'small-dh': small, 'null': rsa_context(lab, 'NULL-SHA256:@SECLEVEL=0')})
     ca = lab.pki.make('appliance-ca', 'FortiGate CA', ca=True)
     lab.pki.make('appliance', 'odd.example.test', ca, names=['odd.example.test'], send=ca[:1])
+    lab.pki.make('self-signed-odd', 'odd.example.test', names=['odd.example.test', 'pop.gmail.com'])
     lab.pki.make('strangers', 'same.example.test', lab_ca(lab), names=['same.example.test', 'pop.one.test', 'pop.two.test'],
                  start=-90, end=-2)
     nobody = lab.pki.make('nobody-ca', 'Nobody Knows', ca=True)
@@ -144,6 +148,7 @@ def rsa_context(lab, ciphers):
 def zones(lab):
     lab.zones['example.test'] += [f'{name} A {NET4}{number}' for name, number in ADDRESSES.items()]
     lab.zones['example.test'] += [f'check A {NET4}{ODD}']
+    lab.zones['gmail.com'] = [f'pop A {NET4}{ODD}', f'smtp A {NET4}{ODD}']
     lab.zones['one.test'] = [f'pop A {NET4}{ODD}']
     lab.zones['two.test'] = [f'pop A {NET4}{ODD}']
 
@@ -189,6 +194,8 @@ def providers(lab):
 @pytest.fixture(scope='module')
 def played(lab, build, providers):
     lab.scripted.play_text(2997, 'tls same\nsend +OK')
+    lab.scripted.play_text(995, 'tls self-signed-odd\nsend +OK')
+    lab.scripted.play_text(587, 'send 220 smtp.gmail.com ESMTP\nserve\non ^EHLO\nsend 250-at your service\nsend 250 8BITMIME\ndefault 500 no\nend')
     with Bus(build, lab=lab, config={**CONFIG, **providers}) as bus, Connection(bus) as client:
         setups = {}
         for param in CASES:
@@ -599,7 +606,6 @@ def test_exception_has_an_end(lab, build):
     port = lab.scripted.play(0, 'pop-cert-self-signed')
     with Bus(build, lab=lab, config={**HTTP, 'fetch': {'interval': '30d'}}) as bus, Connection(bus) as client:
         lab.scripted.play_text(port, 'tls self-signed-odd\n' + dated(lab, 'unused', 12).partition('\n')[2])
-        lab.pki.make('self-signed-odd', 'odd.example.test', names=['odd.example.test'])
         setup = client.start_setup('alice@example.test', receive_only=True, incoming=endpoint('odd.example.test', port))
         need = setup.wait_need('certificate-approval')
         setup.approve(need['token'])
