@@ -580,6 +580,9 @@ int setup_start_repair(Setup **ret, Account *account, const Dict *options, const
                 return r;
         setup->repair_password = text_equal(method, "password");
         setup->repair_authorization = text_equal(method, "authorization");
+        /* A certificate that is to be approved says nothing against the password. */
+        if (account->state == ACCOUNT_STATE_NEEDS_APPROVAL && !method)
+                return setup_launch(&setup, ret);
         setup->sides[SIDE_INCOMING].secret = secret_unref(setup->sides[SIDE_INCOMING].secret);
         setup->sides[SIDE_OUTGOING].wanted = setup->sides[SIDE_OUTGOING].wanted &&
                                              !setup->sides[SIDE_OUTGOING].secret;

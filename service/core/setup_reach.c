@@ -433,6 +433,7 @@ static int ask_certificate_approval(SetupSide *s, StepId step, const Finding *fi
                 return r;
         free(s->endpoint.approved_spki);
         s->endpoint.approved_spki = TAKE(spki);
+        s->endpoint.approved_until_usec = 0; /* from now on, whatever there was before */
         return 0;
 }
 

@@ -599,6 +599,25 @@ static int password_accepted(Setup *setup)
         return account ? account_resume(account) : -ENOENT;
 }
 
+/* A key that was approved on the way is the account's from now on, for another year. */
+static int approvals_accepted(Setup *setup)
+{
+        Account *account = core_account(setup->core, setup->account_id);
+        int r = 0;
+
+        for (size_t i = 0; i < 2 && account && r == 0; i++) {
+                const Endpoint *from = &setup->sides[i].endpoint;
+                Endpoint *to = i == SIDE_INCOMING ? &account->record.incoming
+                                                  : &account->record.outgoing;
+
+                if (!setup->sides[i].wanted || !from->approved_spki || from->approved_until_usec)
+                        continue;
+                r = text_set(&to->approved_spki, from->approved_spki);
+                to->approved_until_usec = clock_real() + APPROVAL_USEC;
+        }
+        return r;
+}
+
 /* What the servers have shown is news for the account that it is about. */
 int setup_note_certificates(Setup *setup)
 {
@@ -638,6 +657,8 @@ static int work_steps(Setup *setup)
         r = sides_watch(setup);
         if (r == 0)
                 r = sides_join(setup);
+        if (r == 0 && setup_replaces(setup) && all_stand(setup))
+                r = approvals_accepted(setup);
         if (r == 0 && setup->kind != SETUP_ADD)
                 r = setup_note_certificates(setup);
         if (r == 0 && setup_replaces(setup) && all_stand(setup))

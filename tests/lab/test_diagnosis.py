@@ -625,6 +625,11 @@ def test_exception_has_an_end(lab, build):
             account, = again.accounts()
             assert account.fetch()['cause'] == 'tls.cert-self-signed'
             assert account['State'] == 'needs-approval'
+            repair = Setup(again, account.call('Repair', 'a{sv}', {}))
+            repair.approve(repair.wait_need('certificate-approval')['token'])
+            assert repair.wait_state('succeeded', 'failed', 'waiting') == 'succeeded', repair.steps
+            assert account.fetch()['cause'] == '' and account['State'] == 'active'
+            assert account['Incoming']['approved-until'] / 1e6 > time.time() + 364 * 86400
 
 
 # -- what is found, and may not be used
