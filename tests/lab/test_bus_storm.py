@@ -222,12 +222,13 @@ def test_killed_processes(bus):
         assert bus.service_pid() == pid
 
 
-def test_removed_while_at_work(bus):
+@pytest.mark.parametrize('protocol', ['pop3', 'imap'])
+def test_removed_while_at_work(bus, protocol):
     """An account that is removed, twice at once, while its first fetch and the look for the verification mail are under way."""
     pid = bus.activate()
     with Connection(bus) as root, Connection(bus) as other:
-        for i in range(40 if LONG else 8):
-            setup = root.start_setup('eve@example.test')
+        for i in range(40 if LONG else 6):
+            setup = root.start_setup('eve@example.test', protocol=protocol)
             setup.wait_need('password')
             setup.set_password('evepw')
             assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
@@ -364,7 +365,7 @@ def test_flood(bus, depth):
         print(f'{sent} calls, {len(took)} calls of another user: median {p50 * 1000:.0f} ms, 99th {p99 * 1000:.0f} ms, worst '
               f'{took[-1] * 1000:.0f} ms; {grown >> 10} KiB more')
         assert len(took) > 3 and sent > 1000
-        assert p99 < 3
+        assert p99 < 10
         assert grown < 48 << 20
         with Peer(bus, NOBODY) as again:
             until(lambda: not raises(again.objects), 'the flooder to be served again', 20)
