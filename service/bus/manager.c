@@ -23,7 +23,7 @@
 /* clang-format off */
 static const char *const features[] = {
         "pop3", "imap", "folders", "push", "smtp", "maildir", "verification-mail", "explain",
-        "admin-view", "start-settings", "lmtp", "why", "oauth", "repair", "get-credential",
+        "admin-view", "start-settings", "lmtp", "why", "oauth", "oauth-clients", "repair", "get-credential",
         NULL,
 };
 /* clang-format on */
@@ -189,6 +189,32 @@ static int method_request_admin_view(sd_bus_message *m, void *userdata, sd_bus_e
         return call_start(m, answer_admin_view, error);
 }
 
+/* Only issuers that the administrator has named are asked: nobody else's word makes the service fetch an address. */
+static int answer_test_client(Call *call, sd_bus_error *error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(dict_freep) Dict *seen = dict_new();
+        const char *issuer;
+        int r;
+
+        r = variant_read_text(call->message, "issuer", &issuer, error);
+        if (r < 0)
+                return r;
+        r = seen ? core_test_client(call->bus->core, issuer, seen) : -ENOMEM;
+        if (r == -ENOENT)
+                return error_set(error, TROUBLE_NOT_FOUND, "There is no client for this issuer.");
+        if (r == 0)
+                r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = variant_append(reply, seen);
+        return r < 0 ? error_fault(error, r, "a client") : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_test_client(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+        return call_start(m, answer_test_client, error);
+}
+
 /* --- causes ------------------------------------------------------------------------------------------------- */
 
 static int reply_dict(sd_bus_message *m, const Dict *dict, sd_bus_error *error)
@@ -333,6 +359,8 @@ const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("o", setup), method_probe, OPEN),
         SD_BUS_METHOD_WITH_ARGS("FindAccount", SD_BUS_ARGS("s", address),
                                 SD_BUS_RESULT("o", account), method_find_account, OPEN),
+        SD_BUS_METHOD_WITH_ARGS("TestClient", SD_BUS_ARGS("s", issuer), SD_BUS_RESULT("a{sv}", seen),
+                                method_test_client, OPEN),
         SD_BUS_METHOD_WITH_ARGS("RequestAdminView", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
                                 method_request_admin_view, OPEN),
         SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("as", lines, "a{sv}", context),

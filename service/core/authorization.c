@@ -718,3 +718,40 @@ int authorization_complete(Authorization *a, const char *uri, const char **ret_w
         a->code = TAKE(redirect.code);
         return fiber_start(&a->fiber, "redeem", redeem_work, a);
 }
+
+/* --- for the administrator ---------------------------------------------------------------------------------- */
+
+static int test_failed(const Outcome *no, Dict *ret)
+{
+        int r = dict_set_text(ret, KEY_CAUSE, oauth_judge(no, NULL));
+
+        return r < 0 ? r : dict_set_text(ret, KEY_ERROR, no->text[0] ? no->text : outcome_kind_name(no->kind));
+}
+
+int core_test_client(Core *core, const char *issuer, Dict *ret)
+{
+        _cleanup_(oauth_metadata_deinit) OauthMetadata metadata = {};
+        _cleanup_(client_config_deinit) ClientConfig config = {};
+        _cleanup_outcome_ Outcome no = {};
+        Setup setup = { .core = core };
+        Authorization a = { .setup = &setup };
+        int r;
+
+        r = client_config_find(&config, core->config->clients_directory, issuer, NULL);
+        if (r < 0)
+                return r;
+        r = config.token ? endpoints_take(&metadata, issuer, config.authorization, config.token, config.device,
+                                          config.revocation)
+                         : oauth_fetch_metadata(&metadata, core->http, issuer, core_issuer_policy(core), &no);
+        if (r != 0)
+                return r < 0 ? r : test_failed(&no, ret);
+        /* Borrowed for the description only. */
+        a.issuer = config.issuer;
+        a.config = config;
+        a.metadata = metadata;
+        r = scope_choose(&a);
+        if (r == 0)
+                r = authorization_describe(&a, ret);
+        free(a.scope);
+        return r;
+}

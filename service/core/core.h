@@ -69,6 +69,9 @@ Account *core_account(Core *core, const char *id);
 Account *core_account_by_address(Core *core, uid_t uid, const char *address);
 /* Somebody of @uid has come: are the accounts of that number still his? To be called before he is shown anything. */
 void core_check_owner(Core *core, uid_t uid);
+/* Looks at an issuer that the administrator has a client for, as a sign-in would: oauth-issuer, methods, scopes, secret-expires; or cause and
+ * error. Suspends. 0, -ENOENT without such a client, negative errno. */
+int core_test_client(Core *core, const char *issuer, Dict *ret);
 /* Walks all in a stable order: index 0, 1, ... until NULL. */
 Setup *core_setup_at(Core *core, size_t index);
 Account *core_account_at(Core *core, size_t index);

@@ -426,3 +426,26 @@ def test_client_by_device(service, lab):
     code = program.wait(r'((?:[A-Z] ){4}- (?:[A-Z] ){3}[A-Z])').replace(' ', '')
     Browser(lab).go(f'{ISSUER}/device?user_code={code}', 'tv@example.test')
     assert program.end(90) == 0 and 'goes on where it stopped' in program.text, program.text
+
+
+# -- the administrator's files
+
+def test_client_files(build, lab):
+    config = oauth.config(lab, 'files', client=False)
+    folder = lab.run.file('files/oauth.d')
+    with Bus(build, lab=lab, config=config) as bus:
+        assert 'none' in bus.cli('oauth-client', 'list', f'--directory={folder}').stdout
+        assert bus.cli('oauth-client', 'test', ISSUER).returncode != 0
+        for bad in (['add'], ['add', 'accounts.example.org', '--client-id=x'], ['add', ISSUER], ['add', 'https://u@h', '--client-id=x'], ['what']):
+            assert bus.cli('oauth-client', *bad, f'--directory={folder}').returncode == 2, bad
+        done = bus.cli('oauth-client', 'add', ISSUER, '--client-id=waypost', f'--scopes={oauth.SCOPES}', f'--hosts={oauth.HOSTS}',
+                       '--secret-expires=2001-01-01', f'--directory={folder}')
+        assert done.returncode == 0, done.stderr
+        assert os.stat(done.stdout.strip()).st_mode & 0o777 == 0o640
+        listed = bus.cli('oauth-client', 'list', f'--directory={folder}')
+        assert ISSUER in listed.stdout and 'ended on 2001-01-01' in listed.stdout
+        done = bus.cli('oauth-client', 'test', ISSUER)
+        assert done.returncode == 0 and 'code device' in done.stdout, (done.stdout, done.stderr)
+        with Connection(bus) as client:
+            setup = client.start_setup('alice@example.test', dry_run=True)
+            assert setup.wait_need('authorization')['secret-expires'] == 978307200 * 1000000
