@@ -298,7 +298,8 @@ static int answer_get_credential(Call *call, sd_bus_error *error)
         if (side && strcmp(side, KEY_INCOMING) != 0 && strcmp(side, KEY_OUTGOING) != 0)
                 return error_argument(error, KEY_SIDE, "is incoming or outgoing");
         if (!config->hand_out)
-                return error_set(error, TROUBLE_NOT_SUPPORTED, "The administrator has not switched it on.");
+                return error_set(error, TROUBLE_NOT_SUPPORTED,
+                                 "The administrator has not switched it on.");
         r = bus_caller(call->bus, call->message, &uid, error);
         if (r < 0)
                 return r;

@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "core/push.h"
 #include "core/grant.h"
+#include "core/push.h"
 #include "core/setup_internal.h"
 #include "dbus/names.h"
 #include "probe/cause.h"
@@ -168,7 +168,9 @@ bool account_set_cause(Account *account, const char *cause)
                         return false;
         }
         account->state = state;
-        log_write(new ? LOG_WARNING : over || state == ACCOUNT_STATE_PAUSED ? LOG_NOTICE : LOG_INFO,
+        log_write(new                                     ? LOG_WARNING
+                  : over || state == ACCOUNT_STATE_PAUSED ? LOG_NOTICE
+                                                          : LOG_INFO,
                   (LogField[]){ { "WAYPOST_ACCOUNT", record->id }, { "WAYPOST_CAUSE", cause }, {} },
                   "%s is %s%s%s", record->address, account_state_name(state), cause ? ": " : "",
                   cause ? cause : "");
@@ -198,8 +200,7 @@ void account_set_warnings(Account *account, const char *causes)
         _cleanup_free_ char *before = NULL, *now = NULL;
 
         if (causes_split(&list, causes) < 0 || account_certificate_warnings(account, &list) < 0 ||
-            list_join(&before, account->warnings, " ") < 0 ||
-            list_join(&now, list, " ") < 0)
+            list_join(&before, account->warnings, " ") < 0 || list_join(&now, list, " ") < 0)
                 return;
         if (text_equal(before, now))
                 return;

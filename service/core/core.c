@@ -233,8 +233,8 @@ static size_t errands_sweep(Core *core, bool all)
         return n;
 }
 
-int core_start_errand(Core *core, const char *name, int (*func)(void *arg), void (*release)(void *arg),
-                      void *arg)
+int core_start_errand(Core *core, const char *name, int (*func)(void *arg),
+                      void (*release)(void *arg), void *arg)
 {
         Errand *errand;
         int r;

@@ -570,8 +570,8 @@ int setup_start_repair(Setup **ret, Account *account, const Dict *options, const
 
         for (size_t i = 0; i < options->n_entries; i++)
                 if (strcmp(options->entries[i].key, KEY_METHOD) != 0)
-                        return core_why(account->core, ret_why, SETUP_INVALID_KEY, "'%s' is not known",
-                                        options->entries[i].key);
+                        return core_why(account->core, ret_why, SETUP_INVALID_KEY,
+                                        "'%s' is not known", options->entries[i].key);
         if (method && !text_equal(method, "password") && !text_equal(method, "authorization"))
                 return core_why(account->core, ret_why, SETUP_INVALID_KEY,
                                 "'%s' is password or authorization", KEY_METHOD);
@@ -895,8 +895,9 @@ const Provider *setup_provider(const Setup *setup, Side side)
                                                         s->candidate->provider)
                                     : NULL;
 
-        return p ? p : provider_by_host(setup->core->providers,
-                                     s->endpoint.host ? s->endpoint.host : s->by_hand.host);
+        return p ? p
+                 : provider_by_host(setup->core->providers,
+                                    s->endpoint.host ? s->endpoint.host : s->by_hand.host);
 }
 
 bool setup_wants_app_password(const Setup *setup, Side side)
@@ -968,7 +969,8 @@ int setup_set_password(Setup *setup, const char *side, Secret *secret, const cha
 static bool authorization_asked(const Setup *setup)
 {
         for (size_t i = 0; i < setup->n_needs; i++)
-                if (strcmp(setup->needs[i].kind, NEED_AUTHORIZATION) == 0 && !setup->needs[i].answered)
+                if (strcmp(setup->needs[i].kind, NEED_AUTHORIZATION) == 0 &&
+                    !setup->needs[i].answered)
                         return true;
         return false;
 }
