@@ -155,6 +155,7 @@ static int sign_in_by_browser(Setup *setup, json_object *need, bool *ret_given)
         /* Above what is redrawn, which is cut to the terminal's width: an address has to be whole. */
         output_note(setup->cli, "\n");
         lines_print(setup->cli, &above);
+        output_note(setup->cli, "\n");
         return wait_or_paste(setup, redirect, ret_given);
 }
 

@@ -15,12 +15,14 @@ import urllib.parse
 
 import pytest
 
+from test_wizard import check_screen
 from wplab import oauth
-from wplab.bus import Bus
+from wplab.bus import Bus, SANITIZERS
 from wplab.client import Connection, endpoint
 from wplab.issuer import ISSUER, MAIL_SCOPE, Browser
 from wplab.lab import Lab
 from wplab.run import until
+from wplab.tmux import Tmux
 
 TOKEN_SECONDS = 12
 
@@ -449,3 +451,40 @@ def test_client_files(build, lab):
         with Connection(bus) as client:
             setup = client.start_setup('alice@example.test', dry_run=True)
             assert setup.wait_need('authorization')['secret-expires'] == 978307200 * 1000000
+
+
+# -- what the wizard shows, kept in docs/screens
+
+def screen(service, lab, name, pattern, *argv, then=None, user='screen@example.test'):
+    lab.set_account(user, password='abcdefghijklmnop')
+    command = service.command([service.binary('cli', 'waypost'), 'add', user, *argv])
+    with Tmux(command, {**service.environment(), **SANITIZERS}, 100, 45) as terminal:
+        terminal.wait(pattern)
+        terminal.wait('✓  Mail service[^\n]*Postfix')
+        if then:
+            then(terminal)
+        text = terminal.text()
+        text = re.sub(r'(?s)https://id\.example\.test/auth\?.*?(?=\n\s*\n)', 'https://id.example.test/auth?response_type=code&client_id=waypost&...', text)
+        text = re.sub(r'\b(?:[A-Z] ){4}- (?:[A-Z] ){4}', 'W D J B - M J H T ', text)
+        check_screen(name, text)
+        terminal.key('C-c')
+        terminal.finish()
+
+
+def test_screen_of_the_browser(service, lab):
+    screen(service, lab, 'sign-in', 'Paste the address it ends at')
+
+
+def test_screen_of_the_device(service, lab):
+    screen(service, lab, 'device-code', 'This goes on by itself', '--sign-in=device')
+
+
+def test_screen_of_the_app_password(build, lab):
+    config = oauth.config(lab, 'screens', client=False)
+    oauth.providers(lab.run.file('screens/providers.d'), methods=['app-password'], oauth_issuer=None, app_password_shape='aaaa aaaa aaaa aaaa')
+
+    def by_mistake(terminal):
+        terminal.type('Sommer2026!')
+        terminal.wait('Send it all the same')
+    with Bus(build, lab=lab, config=config) as bus:
+        screen(bus, lab, 'app-password', 'Password:|App password:', then=by_mistake)
