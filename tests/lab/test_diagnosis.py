@@ -135,13 +135,15 @@ def odd_tls(lab):
     lab.pki.make('same', 'same.example.test', nobody, names=['same.example.test', 'pop.one.test', 'pop.two.test'])
 
 
-def rsa_context(lab, ciphers):
-    inter = lab.pki.make('rsa-ca', 'Some RSA CA', ca=True)
-    lab.pki.make('rsa', 'odd.example.test', inter, names=['odd.example.test'], key=rsa.generate_private_key(65537, 2048))
+def rsa_context(lab, ciphers, issuer=None):
+    """TLS 1.2 with these ciphers, and an RSA key signed by @issuer (None: by somebody whom nobody knows)."""
+    stem = 'rsa-known' if issuer else 'rsa'
+    issuer = issuer or lab.pki.make('rsa-ca', 'Some RSA CA', ca=True)
+    lab.pki.make(stem, 'odd.example.test', issuer, names=['odd.example.test'], key=rsa.generate_private_key(65537, 2048))
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.maximum_version = ssl.TLSVersion.TLSv1_2
     made.set_ciphers(ciphers)
-    made.load_cert_chain(lab.pki.file('rsa.pem'), lab.pki.file('rsa.key'))
+    made.load_cert_chain(lab.pki.file(stem + '.pem'), lab.pki.file(stem + '.key'))
     return made
 
 
@@ -539,6 +541,13 @@ def test_doctor_warns(lab, clinic):
     warned = {w['code']: w['text'] for w in told['warnings']}
     assert {'certificate-ends', 'no-uidl', 'expires-at-once', 'login-delay'} <= set(warned), told
     assert re.search(r'ends in 1[12] days', warned['certificate-ends']) and '10 min' in warned['login-delay']
+
+
+def test_doctor_warns_of_weak_encryption(lab, clinic):
+    lab.scripted.contexts['weak'] = rsa_context(lab, 'AES128-SHA256', lab_ca(lab))
+    port = lab.scripted.play_text(0, 'tls weak\nsend +OK\nserve\ninclude pop3.rules\nend')
+    told = json.loads(clinic.cli('doctor', f'odd.example.test:{port}/tls', '--protocol=pop3', '--json').stdout)
+    assert [w['code'] for w in told['warnings']] == ['weak-encryption'] and 'AES128' in told['warnings'][0]['text'], told
 
 
 def test_doctor_fills_texts_with_what_was_found(clinic):
