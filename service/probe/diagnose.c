@@ -110,24 +110,6 @@ static int tell_alternative(const Endpoint *endpoint, const Control *controls, s
         return 0;
 }
 
-/* Port 25 is closed to customers by many; any other one, when servers that have nothing to do with each other are silent there, too. */
-static int look_elsewhere(Session *session, bool alive, Finding *finding)
-{
-        Control others[CONTROLS_MAX];
-        size_t n, n_silent = 0;
-        int r;
-
-        if (alive && session->endpoint->port == 25)
-                return set_cause(finding, "net.port-blocked");
-        n = controls_elsewhere(session, others);
-        r = controls_run(session, others, n, SILENT_LOOK_USEC);
-        if (r == 0)
-                r = controls_tell(others, n, &finding->evidence);
-        for (size_t i = 0; i < n; i++)
-                n_silent += others[i].done && others[i].error == ETIMEDOUT;
-        return r == 0 && alive && n_silent >= 2 ? set_cause(finding, "net.port-blocked") : r;
-}
-
 static bool firewall_of_ours(const Session *session)
 {
         const DnsAddresses *a = session->addresses;
@@ -152,18 +134,104 @@ static uint64_t refused_look_usec(const DialReport *report)
         return MIN(MAX(4 * slowest, REFUSED_LOOK_MIN_USEC), REFUSED_LOOK_MAX_USEC);
 }
 
-/* Some networks refuse, others drop, what is not the web, until somebody has signed in. */
-static int look_for_portal(Session *session, bool silent, Finding *finding)
+/* All that is asked beside, at the same time: it takes as long as the slowest of it. */
+typedef struct PortLook {
+        Session *session;
+        uint64_t usec;
+        Control beside[CONTROLS_MAX], elsewhere[CONTROLS_MAX];
+        size_t n_beside, n_elsewhere;
+        Finding portal; /* what a sign-in page would be told by */
+        int is_portal;
+} PortLook;
+
+static void port_look_deinit(PortLook *look)
 {
-        FIBER_DEADLINE(silent ? SILENT_LOOK_USEC : refused_look_usec(&session->no.dial));
-        return diagnose_portal(session, finding);
+        finding_clear(&look->portal);
+}
+
+/* Some networks refuse, others drop, what is not the web, until somebody has signed in. */
+static int portal_work(void *arg)
+{
+        PortLook *look = arg;
+
+        FIBER_DEADLINE(look->usec);
+        look->is_portal = diagnose_portal(look->session, &look->portal);
+        return MIN(look->is_portal, 0);
+}
+
+static int elsewhere_work(void *arg)
+{
+        PortLook *look = arg;
+
+        return controls_run(look->session, look->elsewhere, look->n_elsewhere, look->usec);
+}
+
+static int port_look_run(PortLook *look)
+{
+        _cleanup_(fiber_cancelp) Fiber *portal = NULL, *elsewhere = NULL;
+        int r, result;
+
+        r = fiber_start(&portal, "portal", portal_work, look);
+        if (r == 0)
+                r = fiber_start(&elsewhere, "elsewhere", elsewhere_work, look);
+        if (r == 0)
+                r = controls_run(look->session, look->beside, look->n_beside, look->usec);
+        if (r == 0)
+                r = fiber_join(&portal, &result);
+        if (r == 0 && result == 0)
+                r = fiber_join(&elsewhere, &result);
+        return r < 0 ? r : result;
+}
+
+/* Port 25 is closed to customers by many; any other one, when servers that have nothing to do with each other are silent there, too. */
+static bool port_is_blocked(const PortLook *look)
+{
+        size_t n_silent = 0;
+
+        if (!any(look->beside, look->n_beside, control_alive))
+                return false;
+        for (size_t i = 0; i < look->n_elsewhere; i++)
+                n_silent += look->elsewhere[i].done && look->elsewhere[i].error == ETIMEDOUT;
+        return look->session->endpoint->port == 25 || n_silent >= 2;
+}
+
+static int port_look_conclude(PortLook *look, bool silent, Finding *finding)
+{
+        int r;
+
+        if (look->is_portal > 0) {
+                finding->cause = look->portal.cause;
+                return dict_set_text(&finding->evidence, KEY_PORTAL,
+                                     dict_text(&look->portal.evidence, KEY_PORTAL));
+        }
+        r = controls_tell(look->beside, look->n_beside, &finding->evidence);
+        if (r == 0)
+                r = controls_tell(look->elsewhere, look->n_elsewhere, &finding->evidence);
+        if (r == 0)
+                r = tell_alternative(look->session->endpoint, look->beside, look->n_beside,
+                                     finding);
+        return r == 0 && silent && port_is_blocked(look) ? set_cause(finding, "net.port-blocked")
+                                                         : r;
+}
+
+static int look_beside(Session *session, bool silent, Finding *finding)
+{
+        _cleanup_(port_look_deinit) PortLook look = {
+                .session = session,
+                .usec = silent ? SILENT_LOOK_USEC : refused_look_usec(&session->no.dial),
+        };
+        int r;
+
+        look.n_beside = controls_beside(session->endpoint, look.beside);
+        if (silent)
+                look.n_elsewhere = controls_elsewhere(session, look.elsewhere);
+        r = port_look_run(&look);
+        return r < 0 ? r : port_look_conclude(&look, silent, finding);
 }
 
 static int look_at_port(Session *session, Finding *finding)
 {
-        bool silent = session->no.error == ETIMEDOUT, alive;
-        Control controls[CONTROLS_MAX];
-        size_t n;
+        bool silent = session->no.error == ETIMEDOUT;
         int r;
 
         r = evidence_families(&finding->evidence, &session->no.dial);
@@ -176,22 +244,7 @@ static int look_at_port(Session *session, Finding *finding)
                 if (silent && firewall_of_ours(session))
                         return set_cause(finding, "net.blocked-locally");
         }
-        if (!session->addresses)
-                return 0;
-        r = look_for_portal(session, silent, finding);
-        if (r != 0)
-                return MIN(r, 0);
-        n = controls_beside(session->endpoint, controls);
-        r = controls_run(session, controls, n,
-                         silent ? SILENT_LOOK_USEC : refused_look_usec(&session->no.dial));
-        if (r == 0)
-                r = controls_tell(controls, n, &finding->evidence);
-        if (r == 0)
-                r = tell_alternative(session->endpoint, controls, n, finding);
-        if (r < 0 || !silent)
-                return r;
-        alive = any(controls, n, control_alive);
-        return look_elsewhere(session, alive, finding);
+        return session->addresses ? look_beside(session, silent, finding) : 0;
 }
 
 /* --- encryption -------------------------------------------------------------------------------------------------- */
