@@ -117,6 +117,7 @@ static int method_fetch_now(sd_bus_message *m, void *userdata, sd_bus_error *err
 {
         static const DictKey known[] = { { KEY_SKIPPED, DICT_BOOL } };
         _cleanup_(dict_freep) Dict *options = NULL;
+        char state[48];
         uint64_t run;
         int r;
 
@@ -127,8 +128,10 @@ static int method_fetch_now(sd_bus_message *m, void *userdata, sd_bus_error *err
         if (r < 0)
                 return r;
         r = account_fetch_now(userdata, dict_bool(options, KEY_SKIPPED, false), &run);
+        (void) snprintf(state, sizeof(state), "State is %s.",
+                        account_state_name(account_state(userdata)));
         if (r)
-                return error_from_account(error, r, account_state_name(account_state(userdata)));
+                return error_from_account(error, r, state);
         return sd_bus_reply_method_return(m, "t", run);
 }
 
