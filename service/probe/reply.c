@@ -509,16 +509,44 @@ static const char *see_front(Reading *reading, const char *p, const char *end)
         return see_imap(reading, p, end);
 }
 
-/* A program's log has the reply somewhere in its own words: "server message: -ERR invalid password". */
-static void see_quoted(Reading *reading, const char *p, const char *end)
+/* Where the first of the words that only a reply begins with stands inside [p, end), as a word. */
+static const char *find_reply(const char *p, const char *end, const char *word)
 {
-        const char *at = memmem(p, (size_t) (end - p), "-ERR", 4);
+        size_t n = strlen(word);
 
-        if (!at || at == p || is_alnum(at[-1]) || !word_is(at, end, "-ERR"))
-                return;
-        rules_set_fact(&reading->signs, FACT_WIRE);
-        rules_set_fact(&reading->signs, FACT_ERR);
-        see_protocol(reading, SPEAKS_POP3);
+        for (const char *at = p + 1;
+             at < end && (at = memmem(at, (size_t) (end - at), word, n)) != NULL; at++)
+                if (!is_alnum(at[-1]))
+                        return at;
+        return NULL;
+}
+
+/* A program's log has the reply somewhere in its own words: "server message: -ERR invalid password". Then the reply alone counts, up to
+ * the quotation mark if there is one. Returns where its words begin; *@end may become less. */
+static const char *see_quoted(Reading *reading, const char *p, const char **end)
+{
+        static const struct {
+                const char *word;
+                Fact fact;
+                unsigned speaks;
+        } table[] = { { "-ERR ", FACT_ERR, SPEAKS_POP3 },
+                      { "NO [", FACT_NO, SPEAKS_IMAP },
+                      { "BAD [", FACT_BAD, SPEAKS_IMAP } };
+
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                const char *at = find_reply(p, *end, table[i].word), *close;
+
+                if (!at)
+                        continue;
+                rules_set_fact(&reading->signs, FACT_WIRE);
+                rules_set_fact(&reading->signs, table[i].fact);
+                see_protocol(reading, table[i].speaks);
+                close = strchr("'\"", at[-1]) ? memchr(at, at[-1], (size_t) (*end - at)) : NULL;
+                if (close)
+                        *end = close;
+                return at + strcspn(table[i].word, " ");
+        }
+        return p;
 }
 
 static void see_line(Reading *reading, const char *line, size_t len)
@@ -533,7 +561,8 @@ static void see_line(Reading *reading, const char *line, size_t len)
         if (memmem(p, (size_t) (end - p), "********", 8))
                 rules_set_fact(&reading->signs, FACT_ASTERISKS);
         p = see_front(reading, p, end);
-        see_quoted(reading, p, end);
+        if (!rules_fact_seen(&reading->signs, FACT_WIRE))
+                p = see_quoted(reading, p, &end);
         see_codes(reading, p, end);
         see_words(reading, p, (size_t) (end - p));
         see_hidden(reading, p, (size_t) (end - p));

@@ -593,6 +593,11 @@ void rules_set_fact(Signs *signs, Fact fact)
         sign_set(signs, fact);
 }
 
+bool rules_fact_seen(const Signs *signs, Fact fact)
+{
+        return sign_seen(signs, fact);
+}
+
 void rules_see_code(const Rules *rules, Signs *signs, const char *code, size_t len)
 {
         for (size_t i = FACT_MAX; i < rules->n_signs; i++)

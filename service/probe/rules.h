@@ -89,6 +89,7 @@ int rules_add(Rules *rules, const char *json, size_t len, char **ret_why);
 int rules_compile(Rules *rules, char **ret_why);
 
 void rules_set_fact(Signs *signs, Fact fact);
+bool rules_fact_seen(const Signs *signs, Fact fact);
 /* An unknown code is no sign. */
 void rules_see_code(const Rules *rules, Signs *signs, const char *code, size_t len);
 /* @plain as plain_text() makes it. */
