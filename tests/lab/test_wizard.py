@@ -198,6 +198,7 @@ def test_servers_that_are_not_found_are_asked_for(none):
         assert terminal.finish() == 130
 
 
+@pytest.mark.long                   # the service waits for twenty seconds before it asks
 def test_verification_that_does_not_come_asks_for_the_code(none, lab):
     with wizard(none, 'add', 'gone@example.test', password_file(lab, 'gonepw', 'gonepw')) as terminal:
         terminal.wait(r'Code \(Enter alone: keep waiting\):')

@@ -21,8 +21,11 @@ class Tmux:
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix='waypost-tmux-')
+        self.status = os.path.join(self.folder, 'status')
         # No shell of the user's and none of his settings; the program sees the variables that were asked for, TERM among them.
-        command = shlex.join(['/usr/bin/env', *self.extra, *self.argv])
+        # tmux itself loses an exit status now and then, so a shell notes it; Ctrl-C is not for the shell.
+        script = 'trap : INT; "$@"; echo $? > "$0.new"; mv "$0.new" "$0"'
+        command = shlex.join(['/bin/sh', '-c', script, self.status, '/usr/bin/env', *self.extra, *self.argv])
         self.tmux('-f', '/dev/null', '-u', 'new-session', '-d', '-x', str(self.size[0]), '-y', str(self.size[1]), 'read',
                   ';', 'set-option', '-g', 'remain-on-exit', 'on', ';', 'set-option', '-g', 'remain-on-exit-format', '',
                   ';', 'set-option', '-g', 'status', 'off', ';', 'set-option', '-g', 'default-terminal', 'tmux-256color',
@@ -71,13 +74,13 @@ class Tmux:
         self.tmux('resize-window', '-x', str(columns), '-y', str(rows))
 
     def ended(self):
-        return self.tmux('display-message', '-p', '#{pane_dead}').strip() == '1'
+        return os.path.exists(self.status)
 
     def finish(self, seconds=SECONDS):
         """Until the program has ended; its exit status."""
         limit = time.monotonic() + seconds
-        # tmux may know of the end a moment before it knows the status.
-        while not (status := self.tmux('display-message', '-p', '#{pane_dead_status}').strip()):
+        while not self.ended():
             assert time.monotonic() < limit, f'it does not end:\n{self.text(history=True)}'
             time.sleep(0.02)
-        return int(status)
+        with open(self.status) as f:
+            return int(f.read())
