@@ -24,6 +24,7 @@
 static const char *const features[] = {
         "pop3", "imap", "folders", "push", "smtp", "maildir", "verification-mail", "explain",
         "admin-view", "start-settings", "lmtp", "why", "oauth", "oauth-clients", "repair", "get-credential",
+        "diagnosis", "certificate-care",
         NULL,
 };
 /* clang-format on */
