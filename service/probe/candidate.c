@@ -158,6 +158,11 @@ int candidates_wish(Candidates *candidates, const Wish *const wishes[2])
                 r = endpoint_wish(&c->incoming, wishes[SIDE_INCOMING]);
                 if (r == 0)
                         r = endpoint_wish(&c->outgoing, wishes[SIDE_OUTGOING]);
+                /* Whoever names a host has approved it, whoever else knows of it. */
+                if (wishes[SIDE_INCOMING]->host)
+                        c->incoming_trust = TRUST_USER;
+                if (wishes[SIDE_OUTGOING]->host)
+                        c->outgoing_trust = TRUST_USER;
                 if (r == 0)
                         r = candidate_name(c);
         }

@@ -20,6 +20,7 @@ typedef struct SourceRun {
         uint64_t usec;
         int result;
         bool asked, ended;
+        bool heard; /* it has ended, and the ranking knows */
         Fiber *fiber;
 } SourceRun;
 
@@ -48,7 +49,7 @@ static void rank_facts(Discovery *d, bool *no_pop, bool *no_imap)
         for (size_t i = 0; i < d->n_runs; i++) {
                 const Candidates *said = d->runs[i].found;
 
-                if (!d->runs[i].ended)
+                if (!d->runs[i].heard)
                         continue;
                 if (said->domain_known) {
                         r->domain_known = true;
@@ -136,10 +137,12 @@ static bool rank(Discovery *d)
         bool no_pop = false, no_imap = false;
 
         d->ranking = (Ranking){ .decided = d->ranking.decided, .complete = d->ranking.complete };
+        for (size_t i = 0; i < d->n_runs; i++)
+                d->runs[i].heard = d->runs[i].ended;
         rank_facts(d, &no_pop, &no_imap);
         d->ranking.no_access = (no_pop || !d->context.pop3) && (no_imap || !d->context.imap);
         for (size_t i = 0; i < d->n_runs; i++)
-                if (d->runs[i].ended)
+                if (d->runs[i].heard)
                         rank_run(d, &d->runs[i]);
         rank_suggestion(d);
         return before.n != d->ranking.n ||
@@ -183,7 +186,7 @@ bool discovery_final(const Discovery *d, const Candidate *candidate, Side side, 
 
         *ret_due = USEC_INFINITY;
         for (const SourceRun *other = d->runs; run && other < run; other++)
-                above |= !other->ended;
+                above |= !other->heard;
         if (!above || d->ranking.complete)
                 return true;
         /* A guess is no answer that others had better hurry to beat. */
@@ -193,10 +196,10 @@ bool discovery_final(const Discovery *d, const Candidate *candidate, Side side, 
         return clock_now() >= *ret_due;
 }
 
-static bool all_ended(const Discovery *d)
+static bool all_heard(const Discovery *d)
 {
         for (size_t i = 0; i < d->n_runs; i++)
-                if (!d->runs[i].ended)
+                if (!d->runs[i].heard)
                         return false;
         return true;
 }
@@ -208,7 +211,7 @@ static void decide(Discovery *d, uint64_t *ret_due)
         bool final = !d->context.all;
 
         *ret_due = USEC_INFINITY;
-        r->complete = all_ended(d) || domain_absent(d);
+        r->complete = all_heard(d) || domain_absent(d);
         for (size_t side = 0; side < 2 && final; side++) {
                 const Candidate *best = best_of(d, (Side) side);
 

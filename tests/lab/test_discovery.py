@@ -243,6 +243,13 @@ def test_pop3_first_where_both_are_known(client, domain, protocols):
     assert [c['incoming']['protocol'] for c in setup['Candidates']] == protocols
 
 
+def test_a_host_by_hand_is_trusted(client):
+    """The mail exchanger names it too, which alone would need an approval."""
+    setup = search(client, 'alice@mxbase.test', incoming={'host': 'pop.hoster.test'})
+    best = setup['Candidates'][0]
+    assert (best['incoming']['trust'], best['outgoing']['trust'], best['source']) == ('user', 'none', 'mx')
+
+
 def test_same_servers_same_id(client):
     first, second = search(client, 'alice@example.test'), search(client, 'alice@example.test')
     ids = [c['id'] for c in first['Candidates']]

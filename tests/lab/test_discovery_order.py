@@ -134,7 +134,7 @@ def test_every_order(client, lab, order):
             continue
         assert state == 'ready', (domain, setup.steps)
         assert setup.steps['incoming.login'].evidence['host'] == host('in', expected, domain), setup.call('Report')
-        assert setup.steps['outgoing.login'].evidence['host'] == host('out', expected, domain)
+        assert setup.steps['outgoing.login'].evidence['host'] == host('out', expected, domain), setup.call('Report')
         check_calm(client, setup)
         setup.cancel()
 
