@@ -138,6 +138,22 @@ def test_somebody_must_authenticate(bus):
         setup.cancel()
 
 
+def test_dialog_ends_with_its_caller(bus):
+    """A program that dies while somebody types a password for it: the dialog is taken back, and nobody was granted anything."""
+    with Connection(bus) as root:
+        setup = root.start_setup('a@nomail.test', dry_run=True, detached=True)
+        peer, still = Peer(bus, NOBODY), Peer(bus, NOBODY)
+        with Agent(bus, peer.pid, NOBODY, yes=None) as agent:
+            begin(peer, interactive=True)
+            until(lambda: agent.held, 'the dialog')
+            peer.kill()
+            until(lambda: agent.cancelled, 'the dialog to be taken back')
+            assert set(agent.cancelled) == {agent.held[0][0]}       # polkit sees him leave, too
+        assert setup.path not in still.objects()
+        still.close()
+        setup.cancel()
+
+
 def test_root_is_not_asked(bus):
     with Connection(bus) as root:
         request(root)

@@ -99,10 +99,11 @@ class Authority(Served):
 
 
 class Agent(Served):
-    """Authenticates for the process @pid of @uid, as what stands on a desktop would: as root when @yes, else it gives up."""
+    """Authenticates for the process @pid of @uid, as what stands on a desktop would: as root when @yes, else it gives up; None:
+    it thinks for ever, and what polkit takes back is in .cancelled."""
 
     def __init__(self, bus, pid, uid, yes):
-        self.yes, self.asked = yes, []
+        self.yes, self.asked, self.cancelled, self.held = yes, [], [], []
         super().__init__(bus, '/agent', AGENT_XML)
         with open(f'/proc/{pid}/stat') as f:
             start = int(f.read().rpartition(')')[2].split()[19])
@@ -113,10 +114,14 @@ class Agent(Served):
 
     def on_call(self, connection, _sender, _path, _interface, method, parameters, invocation):
         if method != 'BeginAuthentication':
+            self.cancelled.append(parameters.unpack()[0])
             invocation.return_value(None)
             return
         action, message, _icon, details, cookie, _identities = parameters.unpack()
         self.asked.append((action, message, details))
+        if self.yes is None:
+            self.held.append((cookie, invocation))
+            return
         if self.yes:
             identity = ('unix-user', {'uid': GLib.Variant('u', 0)})
             connection.call(AUTHORITY, AUTHORITY_PATH, AUTHORITY_INTERFACE, 'AuthenticationAgentResponse2',
