@@ -17,7 +17,7 @@ import pytest
 
 from wplab import faulttable
 from wplab.bus import Bus
-from wplab.client import Connection, endpoint
+from wplab.client import BusError, Connection, endpoint
 from wplab.lab import BAD, DNS, NET4, SILENT
 from wplab.run import PROJECT
 
@@ -463,6 +463,37 @@ def test_each_has_its_own_code():
 def own(lab, build):
     with Bus(build, lab=lab, config=CONFIG) as bus, Connection(bus) as connection:
         yield connection
+
+
+HANDOVERS = {
+    # what stands in the way of the mail directory -> its cause
+    'a-file': (lambda path: open(path, 'w').close(), 'delivery.refused'),
+    'a-link-to-nowhere': (lambda path: os.symlink('/nonexistent/away', path), 'delivery.refused'),
+    'not-ours': (lambda path: os.mkdir(path, 0o700), 'delivery.denied'),
+}
+
+
+@pytest.mark.parametrize('kind', HANDOVERS)
+def test_handover(lab, build, kind):
+    """No account is left behind that could not be stored; when the way is free, Retry goes on without another sign-in."""
+    block, cause = HANDOVERS[kind]
+    with Bus(build, lab=lab, config=CONFIG) as bus, Connection(bus) as connection:
+        setup = connection.start_setup('alice@example.test', receive_only=True)
+        setup.wait_need('password')
+        setup.set_password('alicepw')
+        assert setup.wait_state('ready', 'failed') == 'ready'
+        path = os.path.join(bus.state, 'mail')
+        assert not os.path.exists(path)
+        block(path)
+        with pytest.raises(BusError):
+            setup.commit()
+        assert (setup.state, setup['Cause'], setup.steps['handover'].status) == ('failed', cause, 'failed'), setup.steps['handover']
+        assert setup.steps['handover'].evidence['error'] and not connection.accounts()
+        (os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.unlink)(path)
+        setup.retry('handover')
+        assert setup.wait_state('ready', 'failed') == 'ready'
+        setup.commit()
+        assert setup.wait_state('succeeded', 'failed') == 'succeeded'
 
 
 RESOLVERS = {'none': ('', 'dns.resolver-unavailable'), 'nobody-listens': ('127.0.0.53', 'dns.resolver-unavailable'),
