@@ -218,6 +218,10 @@ contract = {}
 for interface in INTERFACES:
     tree, about, brief = read(interface)
     contract[interface] = (tree, about, brief, members(tree, interface, errors))
+whole = ''.join((root / 'dbus' / f'{PREFIX}.{name}.xml').read_text(encoding='utf-8') for name in INTERFACES)
+for error in sorted(errors):
+    if not re.search(rf'\b{error}\b', whole):
+        problem('names.h', f'no member says that it may give the error {error}')
 for path, text in ((root / 'docs/bus.md', markdown(contract)), (root / f'docs/{PREFIX}.5.scd', manual(contract))):
     if path.exists() and path.read_text(encoding='utf-8') == text:
         continue
