@@ -14,7 +14,10 @@
 #include "dbus/names.h"
 #include "probe/judge.h"
 
-enum { VERIFY_HEAD = 16384, MESSAGE_COSTS = 2048 };
+enum { VERIFY_HEAD = 16384, MESSAGE_COSTS = 2048, SLOW_RATE = 64 };
+
+/* From then on so many octets a second are the least. */
+#define SLOW_USEC (5 * USEC_PER_MINUTE)
 
 #define ESTIMATE_AFTER_USEC (2 * USEC_PER_SEC)
 
@@ -183,6 +186,7 @@ int fetch_message_begin(Fetch *f, const FetchItem *item)
 
         if (!f->reading_usec)
                 f->reading_usec = clock_now();
+        f->message_usec = clock_now();
         buffer_clear(&f->head);
         return r < 0 ? r
                      : delivery_begin(f->delivery, &(Delivered){ .row = item->row,
@@ -190,9 +194,14 @@ int fetch_message_begin(Fetch *f, const FetchItem *item)
                                                                  .octets = item->octets });
 }
 
-/* A message without an end, or one larger than anybody wants, is stopped here and not by the disk. */
+/* A message without an end, or one larger than anybody wants, is stopped here and not by the disk; and so is one that comes so slowly that
+ * it is not meant to end. */
 static int fetch_check_size(Fetch *f, size_t len)
 {
+        uint64_t usec = clock_now() - f->message_usec;
+
+        if (usec > SLOW_USEC && delivery_size(f->delivery) * USEC_PER_SEC / usec < SLOW_RATE)
+                return -ETIME;
         if (delivery_size(f->delivery) + len > f->core->config->message_maximum)
                 return -EFBIG;
         f->over_quota = f->run.bytes + len > f->quota;
@@ -363,6 +372,8 @@ static int fetch_dialogue(Fetch *f)
         finding_clear(&f->finding);
         f->state = calloc(1, MAX(f->protocol->state_len, (size_t) 1));
         r = f->state ? f->protocol->dialogue(f) : -ENOMEM;
+        if (r == -ETIME) /* too slow to be meant */
+                r = outcome_set(&f->no, OUTCOME_TIMEOUT, PHASE_RETRIEVE);
         if (r == 1)
                 return fetch_refused(f);
         if (r == 0)

@@ -67,6 +67,7 @@ struct Fetch {
         uint64_t quota; /* octets that the owner may still store */
         bool over_quota;
         uint64_t reading_usec; /* when reading began */
+        uint64_t message_usec; /* and the message under way */
         FetchKnown *known;
         size_t n_known, n_known_allocated, n_known_listed;
         FetchKnown **expected; /* not listed any more, by digest */

@@ -9,6 +9,10 @@
 #include "base/text.h"
 #include "core/fetch.h"
 
+/* A header that is longer is none. */
+enum { HEADER_MAX = 1024 * 1024 };
+/* Until it is known what is to be read, however slowly a server tells. */
+#define LISTING_USEC (10 * USEC_PER_MINUTE)
 /* Between two of them there is a pause of one round trip, in which the run can end. */
 enum { READ_MESSAGES = 1000, READ_BYTES = 64 * 1024 * 1024 };
 /* So many deleted at once may have been a part of more. */
@@ -27,6 +31,7 @@ typedef struct Pop3Run {
         uint64_t *deletable_rows;
         size_t n_deletable, n_deletable_allocated;
         FetchItem **looked_at; /* by TOP */
+        uint64_t header_len;   /* of the one under way */
         bool named;            /* by the server: it has UIDL */
 } Pop3Run;
 
@@ -93,12 +98,19 @@ static int numbers_of(FetchItem *const *items, size_t n, uint32_t **ret)
 
 static int top_begin(void *userdata, size_t index)
 {
+        Pop3Run *run = ((Fetch *) userdata)->state;
+
+        run->header_len = 0;
         return 0;
 }
 
 static int top_data(void *userdata, size_t index, const char *data, size_t len)
 {
-        return identity_add(((Fetch *) userdata)->identity, data, len);
+        Fetch *f = userdata;
+        Pop3Run *run = f->state;
+
+        run->header_len += len;
+        return run->header_len > HEADER_MAX ? -EFBIG : identity_add(f->identity, data, len);
 }
 
 /* A header is enough to know a message again that has the same name; it is never enough to know one by. */
@@ -147,7 +159,9 @@ static int look_at_headers(Fetch *f, size_t n)
 
         if (r == 0)
                 r = numbers_of(run->looked_at, n, &numbers);
-        return r < 0 ? r : pop3_top(f->session.pop3, numbers, n, 0, &sink, f, &f->no);
+        if (r == 0)
+                r = pop3_top(f->session.pop3, numbers, n, 0, &sink, f, &f->no);
+        return r == -EFBIG ? outcome_set(&f->no, OUTCOME_TOO_LONG, PHASE_TOP) : r;
 }
 
 static bool run_has_top(const Fetch *f)
@@ -335,8 +349,10 @@ static int run_note_broken(Fetch *f, int result)
         FetchItem *item = run_item(run, run->answered);
         int r;
 
-        if (run->answered >= run->n_part || (result != 1 && result != -EFBIG))
+        if (run->answered >= run->n_part || (result != 1 && result != -EFBIG && result != -ETIME))
                 return result;
+        if (result == -ETIME)
+                result = outcome_set(&f->no, OUTCOME_TIMEOUT, PHASE_RETRIEVE);
         if (result == 1) {
                 r = fetch_note_failed(
                         f, item, f->no.text[0] ? f->no.text : outcome_kind_name(f->no.kind), false);
@@ -462,16 +478,23 @@ static int run_note_findings(Fetch *f)
         return r;
 }
 
-static int run_dialogue(Fetch *f)
+static int run_learn(Fetch *f)
 {
         Pop3Run *run = f->state;
         int r;
 
+        FIBER_DEADLINE(LISTING_USEC);
         r = run_list(f);
         if (r == 0)
                 r = fetch_match(f, run->items, run->n_items);
-        if (r == 0)
-                r = run_look_at_doubtful(f);
+        return r ? r : run_look_at_doubtful(f);
+}
+
+static int run_dialogue(Fetch *f)
+{
+        int r;
+
+        r = run_learn(f);
         if (r == 0)
                 r = fetch_expect_renamed(f);
         if (r == 0)
