@@ -110,9 +110,9 @@ static int side_step(SetupSide *s, size_t at, int (*probe)(Session *, Finding *)
 /* dns, port, tls, service of the endpoint at hand. Returns 1 when it got as far as is wanted, 0 when not, negative errno. */
 static int side_probe(SetupSide *s)
 {
-        static int (*const probes[REACH_STEPS])(Session *, Finding *) = {
-                session_resolve, session_connect, session_secure, session_service
-        };
+        static int (*const probes[REACH_STEPS])(Session *,
+                                                Finding *) = { session_resolve, session_connect,
+                                                               session_secure, session_service };
         int r;
 
         session_close(&s->session);

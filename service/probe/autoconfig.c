@@ -28,7 +28,8 @@ static int server_endpoint(Endpoint *e, const AutoconfigServer *server, const Ma
 
 static bool server_usable(const AutoconfigServer *server, Protocol protocol)
 {
-        return strcmp(server->type, protocol_name(protocol)) == 0 && strcmp(server->security, "none") != 0;
+        return strcmp(server->type, protocol_name(protocol)) == 0 &&
+               strcmp(server->security, "none") != 0;
 }
 
 /* The @index-th usable server of a protocol, NULL behind the last. */

@@ -38,8 +38,8 @@ typedef enum Trust {
 
 /* Fields of a server that the user gave; the rest is found. */
 typedef struct Wish {
-        char *host; /* normalized; NULL: any */
-        char *user; /* NULL: as found */
+        char *host;    /* normalized; NULL: any */
+        char *user;    /* NULL: as found */
         uint16_t port; /* 0: as found */
         bool has_security, has_protocol;
         Security security;
@@ -47,7 +47,7 @@ typedef struct Wish {
 } Wish;
 
 typedef struct Candidate {
-        char id[9]; /* the same for the same servers, whoever names them */
+        char id[9];                  /* the same for the same servers, whoever names them */
         Endpoint incoming, outgoing; /* host NULL: this side was not found */
         Source source;
         Trust incoming_trust, outgoing_trust;

@@ -31,7 +31,7 @@ struct Discovery {
         Ranking ranking;
         FiberQueue news;
         uint64_t begun;
-        bool again;             /* what was found did not do: whoever has not been asked is asked */
+        bool again; /* what was found did not do: whoever has not been asked is asked */
 };
 
 /* --- the ranking ------------------------------------------------------------------------------------------------------ */
@@ -447,10 +447,10 @@ int discovery_sources(const Discovery *d, char ***to)
 
                 if (!run->asked)
                         continue;
-                r = run->ended ? text_format(&line, "%s: %s, %" PRIu64 " ms",
-                                             source_name(run->source), run->note.text,
-                                             (run->usec + 500) / USEC_PER_MSEC)
-                               : text_format(&line, "%s: not waited for", source_name(run->source));
+                r = run->ended
+                            ? text_format(&line, "%s: %s, %" PRIu64 " ms", source_name(run->source),
+                                          run->note.text, (run->usec + 500) / USEC_PER_MSEC)
+                            : text_format(&line, "%s: not waited for", source_name(run->source));
                 if (r == 0)
                         r = list_append(to, line, LIMIT_DICTIONARY);
         }

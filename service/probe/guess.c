@@ -55,8 +55,7 @@ static int names_ask(Name *names, size_t n, unsigned wanted)
 static const char *names_host(const Name *names, size_t n, Protocol protocol, size_t index)
 {
         for (size_t i = 0; i < n; i++)
-                if ((names[i].serves & 1U << protocol) && names[i].status == DNS_OK &&
-                    index-- == 0)
+                if ((names[i].serves & 1U << protocol) && names[i].status == DNS_OK && index-- == 0)
                         return names[i].host;
         return NULL;
 }
@@ -97,8 +96,11 @@ static int guess_pairs(Candidates *to, const DiscoveryContext *context, const Na
 
 int source_guess(Candidates *to, const DiscoveryContext *context, SourceNote *note)
 {
-        Name names[] = { { "mail", POP3 | IMAP | SMTP }, { "pop", POP3 }, { "pop3", POP3 },
-                         { "imap", IMAP },               { "smtp", SMTP } };
+        Name names[] = { { "mail", POP3 | IMAP | SMTP },
+                         { "pop", POP3 },
+                         { "pop3", POP3 },
+                         { "imap", IMAP },
+                         { "smtp", SMTP } };
         unsigned wanted = SMTP | (context->pop3 ? POP3 : 0U) | (context->imap ? IMAP : 0U);
         Protocol protocols[2];
         size_t n = incoming_protocols(context, protocols);
@@ -141,8 +143,8 @@ int source_by_hand(Candidates *to, const DiscoveryContext *context, SourceNote *
                                 r = endpoint_default(&c.incoming, protocols[p], in, securities[s],
                                                      context->address);
                         if (r == 0 && out)
-                                r = endpoint_default(&c.outgoing, PROTOCOL_SMTP, out,
-                                                     securities[s], context->address);
+                                r = endpoint_default(&c.outgoing, PROTOCOL_SMTP, out, securities[s],
+                                                     context->address);
                         candidates_add(to, &c);
                 }
         snprintf(note->text, sizeof(note->text), "%s", in ? in : out ? out : "nothing");

@@ -63,7 +63,7 @@ static int provider_without(Candidates *to, const Provider *p)
                 return 0;
         r = text_set(&to->provider, p->name);
         if (r == 0)
-                r = text_set(&to->alternative, p->alternative  ? p->alternative
+                r = text_set(&to->alternative, p->alternative ? p->alternative
                                                : p->imap.host ? "This provider has IMAP only."
                                                               : NULL);
         return r < 0 ? r : text_set(&to->alternative_url, p->settings_page);

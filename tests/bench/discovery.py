@@ -34,7 +34,7 @@ ZONES = {'mxtable.test': ['@ MX 10 aspmx.l.google.com.'], 'mxhost.test': ['@ MX 
 # name, address, is the ISPDB asked, source that is expected; round trips to the first candidate, until it is decided, until the server
 # speaks (None: it is not in the lab), to the ranking
 CASES = (('table', 'alice@gmail.com', True, 'table', 0, 0, None, None),
-         ('srv', 'alice@srv.test', True, 'srv', 1, 4, 7, 4),
+         ('srv', 'alice@srv.test', True, 'srv', 1, 4, 7, 5),
          ('srv, no ISPDB', 'alice@srv.test', False, 'srv', 1, 1, 7, None),
          ('autoconfig', 'alice@auto.test', True, 'autoconfig', 4, 4, 10, 5),
          ('mx, table', 'alice@mxtable.test', True, 'mx', 1, 4, None, 4),

@@ -19,7 +19,8 @@ enum { SLOWER = 1, MEMORY_KB = 2048 };
 enum { CPU_USEC = 50000, SIZE = LIMIT_DOCUMENT };
 
 typedef struct Bomb {
-        const char *name, *before, *again, *after; /* again: until the document is as big as it may be */
+        const char *name, *before, *again,
+                *after; /* again: until the document is as big as it may be */
         bool json;
 } Bomb;
 
@@ -27,16 +28,17 @@ static const Bomb bombs[] = {
         { "laughs",
           "<!DOCTYPE l [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;'>]>",
           "", "<clientConfig>&c;</clientConfig>", false },
-        { "one entity, often", "<!DOCTYPE l [<!ENTITY a 'aaaaaaaaaaaaaaaaaaaaaaaa'>]><clientConfig>",
-          "&a;", "</clientConfig>", false },
-        { "file entity", "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///dev/zero'>]><clientConfig>&e;", "",
+        { "one entity, often",
+          "<!DOCTYPE l [<!ENTITY a 'aaaaaaaaaaaaaaaaaaaaaaaa'>]><clientConfig>", "&a;",
           "</clientConfig>", false },
+        { "file entity", "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///dev/zero'>]><clientConfig>&e;",
+          "", "</clientConfig>", false },
         { "parameter entity", "<!DOCTYPE x [<!ENTITY % p '%q;'><!ENTITY % q '%p;'> %p;]>", "",
           "<clientConfig/>", false },
         { "deep", "", "<clientConfig>", "", false },
         { "attributes", "<clientConfig ", "a='' ", "/>", false },
-        { "many elements", "<clientConfig><emailProvider>", "<a/>", "</emailProvider></clientConfig>",
-          false },
+        { "many elements", "<clientConfig><emailProvider>", "<a/>",
+          "</emailProvider></clientConfig>", false },
         { "long text", "<clientConfig><emailProvider><displayName>", "aaaaaaaaaaaaaaaa",
           "</displayName></emailProvider></clientConfig>", false },
         { "long name", "<clientConfig><", "aaaaaaaaaaaaaaaa", "/></clientConfig>", false },
