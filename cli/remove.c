@@ -35,7 +35,7 @@ static int confirm(Cli *cli, const Arguments *arguments, json_object *account, b
                 return cli_failed(cli, -ENOMEM, "Asking");
         lines_add(&above, RANK_STAYS, "Remove the account %s%s%s?", output_colour(cli, COLOUR_BOLD),
                   value_text_or(account, "address", "?"), output_colour(cli, COLOUR_NONE));
-        lines_add(&above, RANK_STAYS, "%s", line);
+        lines_wrap(&above, output_columns(cli), "", line);
         return ask_yes(cli, &above, "Go on?", NULL, ret);
 }
 

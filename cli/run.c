@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -144,21 +145,27 @@ static const char *time_left(Following *f, uint64_t total, char buffer[TEXT_SHOR
         return buffer;
 }
 
-/* "230 of 521 messages, 10.7 MB of 23.9 MB, 4.1 MB/s, 3 s left" */
-static void progress_text(Following *f, char *to, size_t size)
+/* "230 of 521 messages, 10.7 MB of 23.9 MB, 4.1 MB/s, 3 s left"; the sizes only where there is room. */
+static void progress_text(Following *f, unsigned columns, char *to, size_t size)
 {
-        uint64_t total = value_number(f->progress, KEY_TOTAL_BYTES, 0),
-                 bytes = value_number(f->progress, KEY_BYTES, 0);
-        char got[TEXT_SHORT], of[TEXT_SHORT], speed[TEXT_SHORT], left[TEXT_SHORT];
+        uint64_t total = value_number(f->progress, KEY_TOTAL_BYTES, 0);
+        char count[2 * TEXT_SHORT], got[TEXT_SHORT], sizes[3 * TEXT_SHORT] = "", speed[TEXT_SHORT],
+                                                               left[TEXT_SHORT];
 
-        text_size(got, bytes);
-        text_size(of, total);
+        snprintf(count, sizeof(count), "%" PRIu64 " of %" PRIu64 " messages",
+                 value_number(f->progress, KEY_DELIVERED, 0),
+                 value_number(f->progress, KEY_FRESH, 0));
+        text_size(got, value_number(f->progress, KEY_BYTES, 0));
+        if (total)
+                snprintf(sizes, sizeof(sizes), ", %s of %s", got, text_size(speed, total));
+        else
+                snprintf(sizes, sizeof(sizes), ", %s", got);
         text_size(speed,
                   f->pace.seen_usec ? (uint64_t) f->pace.rate : rate(f->progress, text_now()));
-        snprintf(to, size, "%" PRIu64 " of %" PRIu64 " messages, %s%s%s, %s/s%s",
-                 value_number(f->progress, KEY_DELIVERED, 0),
-                 value_number(f->progress, KEY_FRESH, 0), got, total ? " of " : "", total ? of : "",
-                 speed, time_left(f, total, left));
+        time_left(f, total, left);
+        if (strlen(count) + strlen(sizes) + strlen(speed) + strlen(left) + 4 > columns)
+                sizes[0] = '\0';
+        snprintf(to, size, "%s%s, %s/s%s", count, sizes, speed, left);
 }
 
 /* By size where that is announced, else by number. */
@@ -171,15 +178,21 @@ static double part_done(Following *f)
         return all <= 0 ? 0 : done >= all ? 1 : done / all;
 }
 
+/* As long as there is room, and the part in figures. */
 static void bar(Canvas *to, double part, char *text, size_t size)
 {
-        enum { CELLS = 30 };
+        enum { MOST = 30, FIGURES = 6 };
         const char *full = to->cli->utf8 ? "\u2588" : "#", *empty = to->cli->utf8 ? "\u2591" : ".";
+        unsigned room = to->columns > VIEW_PROOF_AT + FIGURES
+                                ? to->columns - VIEW_PROOF_AT - FIGURES
+                                : 0,
+                 cells = room < MOST ? room : MOST;
         size_t at = 0;
 
-        for (int i = 0; i < CELLS; i++)
+        text[0] = '\0';
+        for (unsigned i = 0; i < cells; i++)
                 at += (size_t) snprintf(text + at, size - at, "%s",
-                                        i < part * CELLS ? full : empty);
+                                        i < part * cells ? full : empty);
         snprintf(text + at, size - at, " %3d %%", (int) (part * 100));
 }
 
@@ -197,7 +210,7 @@ static void paint(void *userdata, Canvas *to)
         bar(to, part_done(f), cells, sizeof(cells));
         view_row(to, NULL, "Fetch", text_now() - value_number(f->progress, KEY_STARTED, text_now()),
                  cells);
-        progress_text(f, text, sizeof(text));
+        progress_text(f, to->columns - 4, text, sizeof(text));
         lines_add(&to->lines, RANK_STAYS, "    %s", text);
 }
 
@@ -212,7 +225,7 @@ static void print_progress(Following *f)
                 return;
         f->told_usec = now;
         f->told_delivered = delivered;
-        progress_text(f, text, sizeof(text));
+        progress_text(f, UINT_MAX, text, sizeof(text));
         output_progress(f->cli, "  ...  fetching  %s\n", text);
 }
 
@@ -334,9 +347,12 @@ static void print_row(Cli *cli, json_object *run, uint64_t usec)
 
         if (skipped)
                 snprintf(passed_over, sizeof(passed_over), ", %" PRIu64 " skipped", skipped);
-        snprintf(text, sizeof(text), "%s, %s%s",
-                 text_count(count, value_number(run, KEY_DELIVERED, 0), "new message"),
-                 text_size(size, bytes), passed_over);
+        if (value_number(run, KEY_DELIVERED, 0))
+                snprintf(text, sizeof(text), "%s, %s%s",
+                         text_count(count, value_number(run, KEY_DELIVERED, 0), "new message"),
+                         text_size(size, bytes), passed_over);
+        else
+                snprintf(text, sizeof(text), "nothing new%s", passed_over);
         view_row(&canvas, "passed", "Fetch", usec ?: 1, text);
         output_result_lines(cli, &canvas.lines);
         lines_deinit(&canvas.lines);

@@ -72,8 +72,6 @@ static const char *label_of(const char *name)
         return name;
 }
 
-enum { PROOF_AT = 31 }; /* the column */
-
 void view_row(Canvas *to, const char *status, const char *label, uint64_t usec, const char *proof)
 {
         const Mark *mark = mark_of(status);
@@ -104,7 +102,8 @@ void view_state(Canvas *to, const char *status, const char *name, int width, con
                   end);
 }
 
-static void paint_step(Canvas *to, json_object *step)
+/* @over: what has not been reached will not be. */
+static void paint_step(Canvas *to, json_object *step, bool over)
 {
         const char *status = value_text_or(step, "status", ""), *label = label_of(step_name(step));
         _cleanup_free_ char *proof = NULL;
@@ -118,12 +117,12 @@ static void paint_step(Canvas *to, json_object *step)
         } else if (strcmp(status, "waiting") == 0) {
                 view_row(to, status, label, 0, "needs your answer");
         } else if (strcmp(status, "pending") == 0) {
-                if (!to->final)
+                if (!over)
                         view_row(to, status, label, 0, "");
         } else {
                 proof = step_proof(step, false);
-                if (proof && to->columns > PROOF_AT)
-                        line_cut_list(proof, to->columns - PROOF_AT);
+                if (proof && to->columns > VIEW_PROOF_AT)
+                        line_cut_list(proof, to->columns - VIEW_PROOF_AT);
                 view_row(to, status, label, value_number(step, "usec", 0) ?: 1, proof ?: "");
         }
 }
@@ -160,9 +159,11 @@ static void paint(void *userdata, Canvas *to)
         View *view = userdata;
         json_object *steps = value_list(view->properties, "steps");
         const char *side = "";
+        bool over;
 
         if (to->final && view->silent)
                 return;
+        over = to->final || strcmp(value_text_or(view->properties, "state", ""), SETUP_FAILED) == 0;
         for (size_t i = 0; i < value_length(steps); i++) {
                 json_object *step = json_object_array_get_idx(steps, i);
 
@@ -170,12 +171,12 @@ static void paint(void *userdata, Canvas *to)
                         continue;
                 if (strcmp(side_of(step), side) != 0) {
                         side = side_of(step);
-                        if (*side && (!to->final || has_begun(steps, side)))
+                        if (*side && (!over || has_begun(steps, side)))
                                 lines_add(&to->lines, RANK_HEADING, "%s%s%s",
                                           output_colour(view->cli, COLOUR_BOLD), side,
                                           output_colour(view->cli, COLOUR_NONE));
                 }
-                paint_step(to, step);
+                paint_step(to, step, over);
         }
 }
 

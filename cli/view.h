@@ -20,6 +20,8 @@ int view_update(View *view, json_object *properties);
 /* How long to wait at most before view_update() has something to say although nothing happened; UINT64_MAX: for ever. */
 uint64_t view_pause(const View *view);
 
+enum { VIEW_PROOF_AT = 31 }; /* the column */
+
 /* A row of such a list, for what is no step of a setup; @status NULL for a mark that turns. */
 struct Canvas;
 void view_row(struct Canvas *to, const char *status, const char *label, uint64_t usec,

@@ -59,8 +59,8 @@ def normal(text):
     text = re.sub(r'2001:db8:[0-9a-f:]+|198\.51\.100\.\d+', 'ADDR', text)
     text = re.sub(r'(, ADDR)+', ', ADDR', text)
     text = re.sub(r'mail goes to .*', 'mail goes to LOCATION', text)
-    text = re.sub(r'/\S*/mail/\d+/[0-9a-f\n]+', 'LOCATION', text)
-    text = re.sub(r'\d+ (new )?messages?, [\d.]+ k?B', 'N messages', text)
+    text = re.sub(r'/\S*/mail/\d+/[0-9a-f]+\n([0-9a-f]+\n)?', 'LOCATION\n', text)
+    text = re.sub(r'\d+ (new )?messages?, [\d.]+ k?B|nothing new', 'N messages', text)
     text = re.sub(r'\b[0-9a-f]{64}\b', 'KEY', text)
     text = re.sub(r'\d candidates?', 'N candidates', text)
     return re.sub(r' +$', '', text, flags=re.M)
@@ -71,7 +71,8 @@ def check_screen(name, text):
     if os.environ.get('WAYPOST_SCREENS'):
         os.makedirs(SCREENS, exist_ok=True)
         with open(path, 'w') as f:
-            f.write(re.sub(r'/tmp/waypost-lab\S+(?=/state/)/state|/tmp/waypost-lab\S+', '/var/lib/waypost', text) + '\n')
+            text = re.sub(r'/tmp/waypost-lab\S+/state/(mail/\S+)\n(\S+)\n', r'/var/lib/waypost/\1\2\n', text)
+            f.write(re.sub(r'/tmp/waypost-lab\S+', '/var/lib/waypost/mail/…', text) + '\n')
     with open(path) as f:
         kept, seen = normal(f.read()).splitlines(), normal(text + '\n').splitlines()
     assert kept == seen, '\n'.join(difflib.unified_diff(kept, seen, 'kept', 'seen', lineterm=''))
@@ -138,11 +139,15 @@ def test_ascii_and_no_colour(none):
         assert text.isascii() and '\x1b' not in text and re.search(r'^ ok Certificate ', text, re.M)
 
 
-def test_first_fetch_has_a_bar_with_rate_and_what_is_left(none, lab):
-    fill(lab.maildir('big@example.test'), messages(count=1000, seed=3, large_one=True))
-    with wizard(none, 'add', 'big@example.test', password_file(lab, 'bigpw', 'bigpw')) as terminal:
-        text = terminal.wait(r'[█░]{30} +\d+ %\n +\d+ of \d+ messages, [\d.]+ [kM]?B of [\d.]+ MB, [\d.]+ [kM]?B/s')
-        assert len([line for line in text.split('\n') if '%' in line]) == 1
+@pytest.mark.parametrize('columns, shows', [
+    (80, r'[█░]{30} +\d+ %\n +\d+ of \d+ messages, [\d.]+ [kM]?B of [\d.]+ MB, [\d.]+ [kM]?B/s'),
+    (60, r'[█░]{22} +\d+ %\n +\d+ of \d+ messages, [\d.]+ [kM]?B')])
+def test_first_fetch_has_a_bar_with_rate_and_what_is_left(none, lab, columns, shows):
+    if not os.path.exists(lab.maildir('big@example.test')):
+        fill(lab.maildir('big@example.test'), messages(count=1000, seed=3, large_one=True))
+    with wizard(none, 'add', 'big@example.test', password_file(lab, 'bigpw', 'bigpw'), columns=columns) as terminal:
+        text = terminal.wait(shows)
+        assert len([line for line in text.split('\n') if ' %' in line]) == 1 and max(map(len, text.split('\n'))) <= columns
         assert terminal.finish() == 0
         assert re.search(r'^ ✓  Fetch +\S+ \S+  \d+ new messages, ', terminal.text(history=True), re.M)
 
