@@ -114,12 +114,14 @@ class Bench:
 class Waypost:
     """The service on a bus of its own, with an account that was made while the mailbox was empty."""
 
+    CONFIG = {'service': {'log-level': 'info'}}
+
     def __init__(self, bench):
         self.bench = bench
         state, user = bench.fresh('state'), pwd.getpwnam(SERVICE_USER)
         os.mkdir(state, 0o711)
         os.chown(state, user.pw_uid, user.pw_gid)
-        self.bus = Bus(os.environ['WAYPOST_BUILD'], lab=bench.lab, config={'service': {'log-level': 'info'}}, state=state)
+        self.bus = Bus(os.environ['WAYPOST_BUILD'], lab=bench.lab, config=self.CONFIG, state=state)
 
     def __enter__(self):
         self.bus.__enter__()

@@ -121,6 +121,7 @@ class Imapbox:
 class Session:
     def __init__(self, box, sock):
         self.box, self.sock, self.buffer = box, sock, bytearray()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.folder, self.read_only, self.signed_in = None, True, False
         self.told = 0               # messages in the folder, as the client knows
         self.mute = False           # an IDLE that has begun is never answered any more
