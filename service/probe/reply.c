@@ -227,11 +227,12 @@ static unsigned place_from_name(const char *name)
                 unsigned place;
         } table[] = {
                 { " resolve dns mx srv lookup ", PLACE_DNS },
-                { " connect ", PLACE_CONNECT | PLACE_GREETING },
+                { " connect connection tcp port ", PLACE_CONNECT | PLACE_GREETING },
                 { " handshake tls ssl ", PLACE_TLS | PLACE_HANDSHAKE },
                 { " verify certificate ", PLACE_TLS },
                 { " close ", PLACE_TLS | PLACE_MAILBOX },
                 { " greeting banner welcome ", PLACE_GREETING },
+                { " service ", PLACE_GREETING | PLACE_CAPABILITY },
                 { " capability capa ehlo helo lhlo ", PLACE_CAPABILITY },
                 { " starttls stls ", PLACE_STARTTLS },
                 { " auth login user pass authenticate apop xoauth2 sasl password logon ",
@@ -242,12 +243,23 @@ static unsigned place_from_name(const char *name)
                 { " uidl ", PLACE_MAILBOX | PLACE_UIDL },
                 { " mail mail-from sender from ", PLACE_MAIL },
                 { " rcpt rcpt-to recipient to ", PLACE_RCPT },
-                { " data bdat data-end message body end-of-data dot eom ", PLACE_DATA },
+                { " data bdat data-end message body end-of-data dot eom verification ",
+                  PLACE_DATA },
                 { " token authorize authorization device refresh consent clock oauth ",
                   PLACE_OAUTH },
         };
+        char plain[32] = "";
         size_t len = name ? strlen(name) : 0;
 
+        /* "MAIL FROM" and "mail_from" are "mail-from", "incoming.login" is "login", "UID FETCH" is "fetch" */
+        if (len > 0 && strrchr(name, '.'))
+                name = strrchr(name, '.') + 1;
+        if (len > 0 && text_starts_nocase(name, "uid "))
+                name += 4;
+        len = len > 0 ? strlen(name) : 0;
+        for (size_t i = 0; i < len && i + 1 < sizeof(plain); i++)
+                plain[i] = strchr(" _", name[i]) ? '-' : name[i];
+        name = plain;
         for (size_t i = 0; len > 0 && len < 32 && i < ELEMENTS(table); i++)
                 for (const char *p = table[i].names; (p = strcasestr(p, name)); p++)
                         if (p[-1] == ' ' && p[len] == ' ')

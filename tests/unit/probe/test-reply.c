@@ -127,6 +127,36 @@ static void test_position(void **state)
         }
 }
 
+/* However the place is written: as a command, as a program's log does, as a step of the contract. */
+static void test_places(void **state)
+{
+        static const struct {
+                const char *phase, *protocol, *line, *cause;
+        } table[] = {
+                { "MAIL FROM", "smtp", "550", "smtp.sender-rejected" },
+                { "mail_from", "smtp", "550", "smtp.sender-rejected" },
+                { "rcpt-to", "smtp", "550", "smtp.relay-denied" },
+                { "RCPT TO", "smtp", "550", "smtp.relay-denied" },
+                { "outgoing.login", "smtp", "535", "auth.bad-credentials" },
+                { "incoming.mailbox", "pop3", "-ERR", "mailbox.unavailable" },
+                { "UID FETCH", "imap", "a NO no such message", "fetch.message-gone" },
+                { "end of data", "smtp", "554", "smtp.content-rejected" },
+                { ".", "smtp", "451", "server.temporary" },
+                { "", "smtp", "451", "server.temporary" },
+                { "no such place, and a very long name for one", "smtp", "451",
+                  "server.temporary" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                ReplyQuestion question = { .protocol = table[i].protocol, .phase = table[i].phase };
+                ReplyVerdict verdict;
+
+                reply_explain(&question, &table[i].line, 1, &verdict);
+                printf("# %s\n", table[i].phase);
+                assert_string_equal(verdict.cause, table[i].cause);
+        }
+}
+
 static void test_temporary_beats_credentials(void **state)
 {
         static const char *const lines[] = {
@@ -197,6 +227,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_dialogues),
                 cmocka_unit_test(test_position),
+                cmocka_unit_test(test_places),
                 cmocka_unit_test(test_temporary_beats_credentials),
                 cmocka_unit_test(test_provider),
                 cmocka_unit_test(test_nothing),
