@@ -316,8 +316,11 @@ int account_store_secrets(Account *account, const Secret *incoming, const Secret
                                   .outgoing_len = out.len };
         push_drop(core->push, account); /* signed in by what may be the old one */
         memcpy(id, account->record.id, ID_SIZE);
+        account->secrets_under_way++;
         r = store_account_set_secrets(core->store, id, &sealed);
         account = core_account(core, id);
+        if (account)
+                account->secrets_under_way--;
         if (r == 0 && incoming && account)
                 grant_revoke_unref(TAKE(account->grant));
         return r;
@@ -354,6 +357,58 @@ int account_load_grant(Account *account)
         return r == -EBADMSG ? 0 : r;
 }
 
+/* One side's: opened by either key, sealed by the new one. 0 also when there is none. */
+static int reseal(Account *account, const char *field, Buffer *to)
+{
+        _cleanup_buffer_ Buffer sealed = BUFFER(4 * LIMIT_TOKEN);
+        _cleanup_(secret_unrefp) Secret *secret = NULL;
+        const char *id = account->record.id;
+        int r;
+
+        r = store_secret(account->core->store, id, field, &sealed);
+        if (r == 0)
+                r = vault_unseal(account->core->vault, id, field, sealed.data, sealed.len, &secret);
+        if (r == -ENOENT)
+                return 0;
+        return r < 0 ? r : vault_seal(account->core->vault, id, field, secret, to);
+}
+
+/* A grant's refresh token may have been rotated a moment ago: what is in memory counts, not what is stored. */
+static int reseal_grant(Account *account, Buffer *to)
+{
+        _cleanup_(secret_unrefp) Secret *text = NULL;
+        int r;
+
+        if (!account->grant)
+                return 0;
+        r = grant_write(account->grant, &text);
+        return r < 0 ? r : vault_seal(account->core->vault, account->record.id, "grant", text, to);
+}
+
+int account_reseal(Account *account)
+{
+        _cleanup_buffer_ Buffer in = BUFFER(2 * LIMIT_TOKEN), out = BUFFER(2 * LIMIT_TOKEN),
+                                grant = BUFFER(4 * LIMIT_TOKEN);
+        int r;
+
+        if (account->secrets_under_way > 0)
+                return -EAGAIN; /* what is stored is not what counts */
+        r = reseal(account, "incoming", &in);
+        if (r == 0)
+                r = reseal(account, "outgoing", &out);
+        if (r == 0)
+                r = reseal_grant(account, &grant);
+        if (r < 0)
+                return r;
+        return store_account_set_secrets(account->core->store, account->record.id,
+                                         &(SealedSecrets){ .incoming = in.data,
+                                                           .outgoing = out.data,
+                                                           .grant = grant.data,
+                                                           .incoming_len = in.len,
+                                                           .outgoing_len = out.len,
+                                                           .grant_len = grant.len });
+}
+
 int account_store_grant(Account *account, Grant *grant, bool keep_outgoing)
 {
         _cleanup_buffer_ Buffer sealed = BUFFER(4 * LIMIT_TOKEN);
@@ -370,12 +425,15 @@ int account_store_grant(Account *account, Grant *grant, bool keep_outgoing)
         if (r < 0)
                 return r;
         push_drop(core->push, account);
+        account->secrets_under_way++;
         r = store_account_set_secrets(core->store, id,
                                       &(SealedSecrets){ .incoming = "",
                                                         .outgoing = keep_outgoing ? NULL : "",
                                                         .grant = sealed.data,
                                                         .grant_len = sealed.len });
         account = core_account(core, id);
+        if (account)
+                account->secrets_under_way--;
         if (r < 0 || !account)
                 return r < 0 ? r : -ENOENT;
         grant_set_account(held, id);

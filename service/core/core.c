@@ -324,6 +324,41 @@ static int janitor_work(void *arg)
         return r;
 }
 
+/* --- a new key ----------------------------------------------------------------------------------------------------------- */
+
+/* While it lasts both keys open; a crash in between goes on at the next start. Accounts may come and go meanwhile: new ones have the new key. */
+static int rekey_work(void *arg)
+{
+        Core *core = arg;
+        size_t n = 0, n_failed = 0;
+        int r;
+
+        for (size_t i = 0; i < core->n_accounts; i++) {
+                char id[ID_SIZE];
+
+                memcpy(id, core->accounts[i]->record.id, ID_SIZE);
+                while ((r = account_reseal(core->accounts[i])) == -EAGAIN) {
+                        r = fiber_sleep(10 * USEC_PER_MSEC);
+                        if (r < 0 || i >= core->n_accounts)
+                                return r;
+                }
+                if (r == -ECANCELED)
+                        return r;
+                /* One that was removed at this moment, and the next is in its place. */
+                if (i >= core->n_accounts || strcmp(core->accounts[i]->record.id, id) != 0)
+                        i--;
+                else if (r < 0)
+                        n_failed += log_fault(r, "sealing the secrets of %s anew",
+                                              core->accounts[i]->record.address) < 0;
+                n += r == 0;
+        }
+        /* The old key stays while anything needs it, or may. */
+        if (n_failed > 0)
+                return 0;
+        log_notice("the secrets of %zu accounts are sealed under the new key", n);
+        return vault_drop_old_key(core->vault);
+}
+
 /* --- life ---------------------------------------------------------------------------------------------------------- */
 
 static int core_load_account(void *userdata, const AccountRecord *record)
@@ -424,6 +459,8 @@ int core_start(Core *core, const Observer *observer)
                 core->observer = *observer;
         core->started = true;
         r = scheduler_start(core->scheduler);
+        if (r == 0 && vault_has_old_key(core->vault))
+                r = fiber_start(&core->rekeying, "rekey", rekey_work, core);
         if (r == 0)
                 r = fiber_start(&core->network_watch, "network", network_watch_work, core);
         return r < 0 ? r : fiber_start(&core->janitor, "janitor", janitor_work, core);
@@ -435,6 +472,7 @@ Core *core_free(Core *core)
                 return NULL;
         core->observer = (Observer){}; /* whoever frees us knows that all is going */
         core->janitor = fiber_cancel(core->janitor);
+        core->rekeying = fiber_cancel(core->rekeying);
         core->network_watch = fiber_cancel(core->network_watch);
         core->stopping = true;
         errands_sweep(core, true);

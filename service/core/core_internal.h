@@ -62,6 +62,7 @@ struct Core {
         Registration registrations[8];
         size_t n_registrations;
         Errand *errands;
+        Fiber *rekeying; /* seals secrets anew after the key was changed */
         Fiber *janitor; /* ends setups whose time is over */
         FiberQueue janitor_queue;
         char why[160]; /* behind ret_why */
@@ -169,6 +170,7 @@ struct Account {
         bool maildrop_busy;
         unsigned maildrop_waiters;
         FiberQueue maildrop_queue;
+        unsigned secrets_under_way; /* changes of its secrets that are not durable yet */
         struct Grant *grant;      /* NULL: it signs in by password */
         Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
         struct Parked *parked;         /* its dialogue that waits for news; NULL none */
@@ -222,6 +224,8 @@ int account_store_secrets(Account *account, const Secret *incoming, const Secret
 bool account_uses_grant(Account *account, Side side);
 /* A grant takes the place of what it signed in by before, in one transaction; @keep_outgoing: the outgoing side's own password stays. Takes a reference. Suspends. */
 int account_store_grant(Account *account, struct Grant *grant, bool keep_outgoing);
+/* Seals all that is stored of it anew, under the key that counts now. Suspends. -EAGAIN while it is being changed. */
+int account_reseal(Account *account);
 /* Reads the stored grant. Once, after the account was loaded. */
 int account_load_grant(Account *account);
 /* Address policy for servers that a setup verified before. */

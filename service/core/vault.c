@@ -15,11 +15,14 @@
 #define KEY_CREDENTIAL "waypost.key"
 #define KEY_FILE "key"
 #define KEY_FILE_NEW "key.new"
+#define KEY_OLD ".old" /* behind either name: the key before this one */
 
 enum { KEY_HEX_LEN = 2 * KEY_LEN, KEY_FILE_MAX = KEY_HEX_LEN + 2 };
 
 struct Vault {
         Secret *seal_key, *mark_key;
+        Secret *old_key; /* what was sealed before the key was changed; NULL: nothing is left of it */
+        char *state_directory;
 };
 
 /* 32 bytes, or 64 hex digits and perhaps the end of their line. */
@@ -60,7 +63,7 @@ static int key_read(int fd, Secret **ret)
 }
 
 /* systemd sees to who may read it; only its form is ours to check. */
-static int key_from_credential(Secret **ret)
+static int key_from_credential(const char *name, Secret **ret)
 {
         const char *directory = getenv("CREDENTIALS_DIRECTORY");
         _cleanup_free_ char *path = NULL;
@@ -69,7 +72,7 @@ static int key_from_credential(Secret **ret)
 
         if (!directory || directory[0] != '/')
                 return -ENOENT;
-        r = text_format(&path, "%s/" KEY_CREDENTIAL, directory);
+        r = text_format(&path, "%s/%s", directory, name);
         if (r < 0)
                 return r;
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -78,9 +81,9 @@ static int key_from_credential(Secret **ret)
         return key_read(fd, ret);
 }
 
-static int key_from_file(int directory, Secret **ret)
+static int key_from_file(int directory, const char *name, Secret **ret)
 {
-        _cleanup_close_ int fd = openat(directory, KEY_FILE,
+        _cleanup_close_ int fd = openat(directory, name,
                                         O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         struct stat st;
 
@@ -147,19 +150,19 @@ static int key_open(const char *state_directory, Secret **ret)
         _cleanup_close_ int directory = -1;
         int r;
 
-        r = key_from_credential(ret);
+        r = key_from_credential(KEY_CREDENTIAL, ret);
         if (r != -ENOENT)
                 return r;
         r = directory_open(&directory, state_directory, 0711, DIRECTORY_MAKE);
         if (r < 0)
                 return r;
-        r = key_from_file(directory, ret);
+        r = key_from_file(directory, KEY_FILE, ret);
         if (r != -ENOENT)
                 return r;
         r = key_make(directory);
         if (r < 0)
                 return r;
-        return key_from_file(directory, ret);
+        return key_from_file(directory, KEY_FILE, ret);
 }
 
 static int key_derive(const Secret *key, const char *label, Secret **ret)
@@ -172,6 +175,43 @@ static int key_derive(const Secret *key, const char *label, Secret **ret)
                 r = secret_new(ret, derived, sizeof(derived));
         explicit_bzero(derived, sizeof(derived));
         return r;
+}
+
+/* The administrator changes the key by putting the old one aside under this name. One that cannot be read is told: what it sealed cannot be read either. */
+static int key_open_old(Vault *vault)
+{
+        _cleanup_(secret_unrefp) Secret *key = NULL;
+        _cleanup_close_ int directory = -1;
+        int r;
+
+        r = key_from_credential(KEY_CREDENTIAL KEY_OLD, &key);
+        if (r == -ENOENT) {
+                r = directory_open(&directory, vault->state_directory, 0711, 0);
+                if (r == 0)
+                        r = key_from_file(directory, KEY_FILE KEY_OLD, &key);
+        }
+        if (r < 0)
+                return r == -ENOENT ? 0 : log_fault(r, "the key before this one");
+        return key_derive(key, "waypost:1:seal", &vault->old_key);
+}
+
+bool vault_has_old_key(const Vault *vault)
+{
+        return vault->old_key;
+}
+
+int vault_drop_old_key(Vault *vault)
+{
+        _cleanup_close_ int directory = -1;
+        int r;
+
+        r = directory_open(&directory, vault->state_directory, 0711, 0);
+        if (r < 0)
+                return r;
+        if (unlinkat(directory, KEY_FILE KEY_OLD, 0) < 0 && errno != ENOENT)
+                return -errno;
+        vault->old_key = secret_unref(vault->old_key);
+        return fsync(directory) < 0 ? -errno : 0;
 }
 
 int vault_open(Vault **ret, const char *state_directory)
@@ -189,6 +229,10 @@ int vault_open(Vault **ret, const char *state_directory)
         if (r < 0)
                 return r;
         r = key_derive(key, "waypost:1:ledger", &vault->mark_key);
+        if (r == 0)
+                r = text_set(&vault->state_directory, state_directory);
+        if (r == 0)
+                r = key_open_old(vault);
         if (r < 0)
                 return r;
         *ret = TAKE(vault);
@@ -201,6 +245,8 @@ Vault *vault_free(Vault *vault)
                 return NULL;
         secret_unref(vault->seal_key);
         secret_unref(vault->mark_key);
+        secret_unref(vault->old_key);
+        free(vault->state_directory);
         free(vault);
         return NULL;
 }
@@ -234,6 +280,10 @@ int vault_unseal(Vault *vault, const char *account, const char *field, const voi
         if (r < 0)
                 return r;
         r = unseal(&plain, key_bytes(vault->seal_key), place, strlen(place), sealed, len);
+        if (r == -EBADMSG && vault->old_key) {
+                buffer_clear(&plain);
+                r = unseal(&plain, key_bytes(vault->old_key), place, strlen(place), sealed, len);
+        }
         if (r == 0)
                 r = secret_new(ret, plain.data, plain.len);
         /* Too long or empty: nothing that was sealed here. */

@@ -21,6 +21,10 @@ int vault_seal(Vault *vault, const char *account, const char *field, const Secre
 /* Returns 0, -EBADMSG (wrong key, changed, or another place), -ENOMEM. */
 int vault_unseal(Vault *vault, const char *account, const char *field, const void *sealed,
                  size_t len, Secret **ret);
+/* A key that was changed: what the old one ("waypost.key.old", or "key.old" in the state directory) has sealed opens too, until it is dropped, which removes the
+ * file; the credential is the administrator's to take away. */
+bool vault_has_old_key(const Vault *vault);
+int vault_drop_old_key(Vault *vault);
 /* HMAC-SHA-256 under a key derived from the vault's, for the ledger of refused logins. */
 int vault_mark(Vault *vault, uid_t uid, const char *host, const char *user, const Secret *secret,
                uint8_t ret[SHA256_LEN]);

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import sqlite3
 import struct
 import subprocess
 import termios
@@ -488,3 +489,37 @@ def test_screen_of_the_app_password(build, lab):
         terminal.wait('Send it all the same')
     with Bus(build, lab=lab, config=config) as bus:
         screen(bus, lab, 'app-password', 'Password:|App password:', then=by_mistake)
+
+
+# -- a new key for what is sealed
+
+def test_new_key(build, lab):
+    """The old key is put aside, the service started: everything opens, nothing is sealed under the old one, which is gone; killed in
+    between it goes on."""
+    with Bus(build, lab=lab, config=oauth.config(lab, 'rekeyed')) as bus, Connection(bus) as client:
+        signed = oauth.account(lab, client, 'imap@example.test', receive_only=True)
+        setup = client.start_setup('choice@example.test', receive_only=True)
+        setup.wait_need('authorization')
+        setup.set_password('choicepw')
+        assert setup.wait_state('ready', 'failed') == 'ready'
+        plain = setup.commit()
+        plain.fetch()
+        for round_ in range(3):
+            bus.stop_service()
+            before = sealed(bus)
+            os.rename(bus.state + '/key', bus.state + '/key.old')
+            bus.activate()
+            if round_ == 1:
+                bus.kill_service()
+                bus.activate()
+            until(lambda: not os.path.exists(bus.state + '/key.old'), 'the old key to go', 30)
+            assert not before & sealed(bus) and len(before) == len(sealed(bus)) == 2
+            for path in (signed.path, plain.path):
+                account = next(a for a in client.accounts() if a.path == path)
+                assert account.fetch()['cause'] == ''
+        assert 'sealed under the new key' in bus.log()
+
+
+def sealed(bus):
+    with sqlite3.connect(f'file:{bus.state}/waypost.db?mode=ro', uri=True) as db:
+        return {bytes(row[0]) for row in db.execute('SELECT sealed FROM secret UNION ALL SELECT sealed FROM oauth_grant')}
