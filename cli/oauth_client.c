@@ -34,7 +34,8 @@ static char *file_name(const char *issuer, const char *folder)
         const char *host = issuer + strlen("https://");
         char *path;
 
-        if (strncmp(issuer, "https://", 8) != 0 || !*host || *host == '/' || strpbrk(issuer, " ?#@\n"))
+        if (strncmp(issuer, "https://", 8) != 0 || !*host || *host == '/' ||
+            strpbrk(issuer, " ?#@\n"))
                 return NULL;
         if (asprintf(&path, "%s/%s", folder, host) < 0)
                 return NULL;
@@ -48,8 +49,10 @@ static char *file_name(const char *issuer, const char *folder)
         return path;
 }
 
-static const char *const texts[] = { "client-id", "client-secret-file", "secret-expires", "authentication", "scopes",
-                                     "hosts",     "redirect",           "parameters" };
+static const char *const texts[] = { "client-id",      "client-secret-file",
+                                     "secret-expires", "authentication",
+                                     "scopes",         "hosts",
+                                     "redirect",       "parameters" };
 
 static int write_client(Cli *cli, const Arguments *arguments, const char *issuer, FILE *to)
 {
@@ -70,7 +73,8 @@ static int publish(Cli *cli, int fd, const char *temporary, const char *path)
 {
         const struct group *group = getgrnam("waypost");
 
-        if (fchmod(fd, 0640) < 0 || (group && fchown(fd, (uid_t) -1, group->gr_gid) < 0 && errno != EPERM) ||
+        if (fchmod(fd, 0640) < 0 ||
+            (group && fchown(fd, (uid_t) -1, group->gr_gid) < 0 && errno != EPERM) ||
             fsync(fd) < 0 || rename(temporary, path) < 0)
                 return cli_failed(cli, -errno, path);
         output_result(cli, "%s\n", path);
@@ -79,15 +83,18 @@ static int publish(Cli *cli, int fd, const char *temporary, const char *path)
 
 static int add(Cli *cli, const Arguments *arguments)
 {
-        const char *issuer = arguments->n_operands > 1 ? arguments->operands[1] : "", *folder = directory(arguments);
+        const char *issuer = arguments->n_operands > 1 ? arguments->operands[1] : "",
+                   *folder = directory(arguments);
         _cleanup_free_ char *path = file_name(issuer, folder), *temporary = NULL;
         FILE *to;
         int fd, r;
 
         if (!path)
-                return usage_error(cli, arguments->verb, "Name the issuer: https://accounts.example.org");
+                return usage_error(cli, arguments->verb,
+                                   "Name the issuer: https://accounts.example.org");
         if (!argument_text(arguments, "client-id"))
-                return usage_error(cli, arguments->verb, "Give the --client-id that the provider has registered.");
+                return usage_error(cli, arguments->verb,
+                                   "Give the --client-id that the provider has registered.");
         if (asprintf(&temporary, "%s.new", path) < 0)
                 return cli_failed(cli, -ENOMEM, "Writing");
         if (mkdir(folder, 0755) < 0 && errno != EEXIST)
@@ -153,13 +160,16 @@ static void print_client(Cli *cli, json_object *client)
 {
         int64_t days = days_left(client);
 
-        output_result(cli, "%s\n  client  %s%s\n  file    %s\n", value_text_or(client, "issuer", "(no issuer)"),
+        output_result(cli, "%s\n  client  %s%s\n  file    %s\n",
+                      value_text_or(client, "issuer", "(no issuer)"),
                       value_text_or(client, "client-id", "(none)"),
-                      value_has(client, "secret") ? ", with a secret" : "", value_text_or(client, "file", ""));
+                      value_has(client, "secret") ? ", with a secret" : "",
+                      value_text_or(client, "file", ""));
         if (value_text(client, "error"))
                 output_result(cli, "  cannot be read: %s\n", value_text(client, "error"));
         if (days != INT64_MAX)
-                output_result(cli, "  the secret %s %s%s\n", days < 0 ? "ended on" : "is good until",
+                output_result(cli, "  the secret %s %s%s\n",
+                              days < 0 ? "ended on" : "is good until",
                               value_text_or(client, KEY_SECRET_EXPIRES, ""),
                               days >= 0 && days < SOON_DAYS ? ": get a new one soon" : "");
 }
@@ -210,8 +220,8 @@ static int test(Cli *cli, const Arguments *arguments)
                 return usage_error(cli, arguments->verb, "Name the issuer.");
         r = cli_open(cli);
         if (r == 0)
-                r = cli_call_texts(cli, PATH_ROOT, INTERFACE_MANAGER, "TestClient", &reply, NULL, arguments->operands[1],
-                                   NULL);
+                r = cli_call_texts(cli, PATH_ROOT, INTERFACE_MANAGER, "TestClient", &reply, NULL,
+                                   arguments->operands[1], NULL);
         if (r)
                 return r;
         r = value_read(reply, &seen);
@@ -219,7 +229,8 @@ static int test(Cli *cli, const Arguments *arguments)
                 return cli_failed(cli, r, "Reading the service's answer");
         output_json_if_asked(cli, seen);
         if (value_text(seen, KEY_CAUSE)) {
-                output_result(cli, "%s: %s\n", value_text(seen, KEY_CAUSE), value_text_or(seen, KEY_ERROR, "no more is known"));
+                output_result(cli, "%s: %s\n", value_text(seen, KEY_CAUSE),
+                              value_text_or(seen, KEY_ERROR, "no more is known"));
                 return EXIT_PERMANENT;
         }
         output_result(cli, "The issuer answers. Ways to sign in:");

@@ -20,7 +20,8 @@ static int ask(Cli *cli, json_object *account, const char *side, sd_bus_message 
         int r;
 
         value_set_text(options, KEY_SIDE, side);
-        r = cli_message(cli, &m, value_text_or(account, "path", "/"), INTERFACE_ACCOUNT, "GetCredential");
+        r = cli_message(cli, &m, value_text_or(account, "path", "/"), INTERFACE_ACCOUNT,
+                        "GetCredential");
         if (r)
                 return r;
         r = value_append_dict(m, options);
@@ -62,7 +63,9 @@ static int print(Cli *cli, sd_bus_message *reply)
                 return cli_failed(cli, (int) n, "Reading the secret");
         secret[n] = '\n';
         /* Not by stdio, which would keep a copy. */
-        r = write(STDOUT_FILENO, secret, (size_t) n + 1) == n + 1 ? 0 : cli_failed(cli, -EIO, "Printing");
+        r = write(STDOUT_FILENO, secret, (size_t) n + 1) == n + 1
+                    ? 0
+                    : cli_failed(cli, -EIO, "Printing");
         explicit_bzero(secret, sizeof(secret));
         return r;
 }
@@ -79,7 +82,8 @@ static int run(Cli *cli, const Arguments *arguments)
         if (r == 0)
                 r = account_find(cli, arguments->operands[0], &account);
         if (r == 0)
-                r = ask(cli, account, argument_given(arguments, KEY_OUTGOING) ? KEY_OUTGOING : KEY_INCOMING,
+                r = ask(cli, account,
+                        argument_given(arguments, KEY_OUTGOING) ? KEY_OUTGOING : KEY_INCOMING,
                         &reply);
         return r ? r : print(cli, reply);
 }

@@ -15,7 +15,13 @@
 #include "proto/address.h"
 #include "talk/oauth.h"
 
-enum { STATE_OCTETS = 16, INTERVAL_SEC = 5, INTERVAL_MAX_SEC = 60, DEVICE_MAX_SEC = 1800, CODE_MAX_SEC = 900 };
+enum {
+        STATE_OCTETS = 16,
+        INTERVAL_SEC = 5,
+        INTERVAL_MAX_SEC = 60,
+        DEVICE_MAX_SEC = 1800,
+        CODE_MAX_SEC = 900
+};
 
 #define SCOPE_MAIL "urn:ietf:params:oauth:scope:mail"
 #define REDIRECT "http://127.0.0.1/callback"
@@ -117,7 +123,8 @@ int authorization_issuer(char **to, Setup *setup, Side side)
         const char *issuer = NULL;
         int r;
 
-        r = client_config_find(&config, setup->core->config->clients_directory, NULL, s->endpoint.host);
+        r = client_config_find(&config, setup->core->config->clients_directory, NULL,
+                               s->endpoint.host);
         if (r == -ENOMEM)
                 return r;
         if (r == 0)
@@ -182,11 +189,11 @@ static int metadata_find(Authorization *a, Finding *finding)
         int r;
 
         if (a->config.client && a->config.token)
-                return endpoints_take(&a->metadata, a->issuer, a->config.authorization, a->config.token,
-                                      a->config.device, a->config.revocation);
+                return endpoints_take(&a->metadata, a->issuer, a->config.authorization,
+                                      a->config.token, a->config.device, a->config.revocation);
         if (p && p->oauth_token && text_equal(p->oauth_issuer, a->issuer))
-                return endpoints_take(&a->metadata, a->issuer, p->oauth_authorization, p->oauth_token,
-                                      p->oauth_device, NULL);
+                return endpoints_take(&a->metadata, a->issuer, p->oauth_authorization,
+                                      p->oauth_token, p->oauth_device, NULL);
         r = oauth_fetch_metadata(&a->metadata, a->setup->core->http, a->issuer,
                                  core_issuer_policy(a->setup->core), &no);
         return r == 1 ? metadata_failed(a, &no, finding) : r;
@@ -225,7 +232,8 @@ static int registration_known(Authorization *a)
         for (size_t i = 0; i < core->n_accounts; i++) {
                 const Grant *grant = core->accounts[i]->grant;
 
-                if (grant && grant_is_registered(grant) && text_equal(grant_issuer(grant), a->issuer))
+                if (grant && grant_is_registered(grant) &&
+                    text_equal(grant_issuer(grant), a->issuer))
                         return text_set(&a->registered.id, grant_client(grant));
         }
         for (size_t i = 0; i < ELEMENTS(core->registrations); i++)
@@ -237,7 +245,8 @@ static int registration_known(Authorization *a)
 static int registration_remember(Authorization *a)
 {
         Core *core = a->setup->core;
-        Registration *slot = &core->registrations[core->n_registrations++ % ELEMENTS(core->registrations)];
+        Registration *slot =
+                &core->registrations[core->n_registrations++ % ELEMENTS(core->registrations)];
         int r;
 
         /* One with a secret of its own belongs to the grant that has it. */
@@ -280,8 +289,8 @@ static int authorization_prepare(Authorization *a, Finding *finding)
                 return r;
         known = r == 0;
         /* Where only registered programs are admitted nobody need be asked. */
-        registers = config->registration && !(a->provider && a->provider->oauth_issuer &&
-                                              !a->provider->oauth_registration);
+        registers = config->registration &&
+                    !(a->provider && a->provider->oauth_issuer && !a->provider->oauth_registration);
         if (!known && !registers)
                 return no_client(a, finding);
         r = metadata_find(a, finding);
@@ -292,7 +301,8 @@ static int authorization_prepare(Authorization *a, Finding *finding)
         return a->metadata.registration ? client_register(a, finding) : no_client(a, finding);
 }
 
-int authorization_new(Authorization **ret, Setup *setup, Side side, const char *issuer, Finding *finding)
+int authorization_new(Authorization **ret, Setup *setup, Side side, const char *issuer,
+                      Finding *finding)
 {
         _cleanup_(authorization_freep) Authorization *a = calloc(1, sizeof(*a));
         int r;
@@ -344,7 +354,8 @@ bool authorization_is_for(const Authorization *a, const char *host)
 /* Without S256 there is no proof that the code is ours (RFC 9700 section 2.1.1). Whoever does not say is asked with it all the same. */
 static bool has_code_flow(const Authorization *a)
 {
-        return a->metadata.authorization && (!a->metadata.challenge_known || a->metadata.challenge_s256);
+        return a->metadata.authorization &&
+               (!a->metadata.challenge_known || a->metadata.challenge_s256);
 }
 
 int authorization_describe(const Authorization *a, Dict *details)
@@ -372,7 +383,8 @@ static int redirect_make(Authorization *a, const Dict *options, const char **ret
 
         if (port < 1 || port > UINT16_MAX)
                 return core_why(core, ret_why, SETUP_INVALID_KEY,
-                                "'%s' is the port on which the redirect is waited for", KEY_REDIRECT_PORT);
+                                "'%s' is the port on which the redirect is waited for",
+                                KEY_REDIRECT_PORT);
         if (host && !text_equal(host, "127.0.0.1") && !text_equal(host, "::1"))
                 return core_why(core, ret_why, SETUP_INVALID_KEY, "'%s' is 127.0.0.1 or ::1",
                                 KEY_REDIRECT_HOST);
@@ -381,7 +393,8 @@ static int redirect_make(Authorization *a, const Dict *options, const char **ret
         host_len = strlen(wanted) - strlen(path);
         if (text_equal(host, "::1") && !strstr(wanted, "localhost"))
                 return text_format(&a->redirect, "http://[::1]:%u%s", (unsigned) port, path);
-        return text_format(&a->redirect, "%.*s:%u%s", (int) host_len, wanted, (unsigned) port, path);
+        return text_format(&a->redirect, "%.*s:%u%s", (int) host_len, wanted, (unsigned) port,
+                           path);
 }
 
 static int verifier_make(char **to)
@@ -422,11 +435,12 @@ static int begin_code(Authorization *a, const Dict *options, Dict *ret, const ch
                 .verifier = a->verifier,
                 .nonce = strstr(a->scope, "openid") ? a->nonce : NULL,
                 .login_hint = a->setup->address ? a->setup->address->address : NULL,
-                .parameters = a->config.client && a->config.parameters ? a->config.parameters
-                              : p && p->oauth_parameters               ? p->oauth_parameters
-                              /* OpenID Core section 11: without it there may be no refresh token. */
-                              : strstr(a->scope, "offline_access") ? "prompt=consent"
-                                                                   : NULL,
+                .parameters =
+                        a->config.client && a->config.parameters ? a->config.parameters
+                        : p && p->oauth_parameters               ? p->oauth_parameters
+                        /* OpenID Core section 11: without it there may be no refresh token. */
+                        : strstr(a->scope, "offline_access") ? "prompt=consent"
+                                                             : NULL,
         };
         r = oauth_authorization_url(&url, &question);
         if (r == 0)
@@ -469,8 +483,9 @@ static int begin_device(Authorization *a, Dict *ret, const char **ret_why)
                                 oauth_judge(&no, NULL), no.text[0] ? no.text : "no code came");
         if (r < 0)
                 return r;
-        a->device.expires_sec = a->device.expires_sec > 0 ? MIN(a->device.expires_sec, (uint64_t) DEVICE_MAX_SEC)
-                                                          : DEVICE_MAX_SEC;
+        a->device.expires_sec = a->device.expires_sec > 0
+                                        ? MIN(a->device.expires_sec, (uint64_t) DEVICE_MAX_SEC)
+                                        : DEVICE_MAX_SEC;
         a->due_usec = clock_now() + a->device.expires_sec * USEC_PER_SEC;
         r = device_tell(a, ret);
         return r < 0 ? r : fiber_start(&a->fiber, "device", poll_work, a);
@@ -482,10 +497,12 @@ int authorization_begin(Authorization *a, const Dict *options, Dict *ret, const 
         bool device = flow ? text_equal(flow, FLOW_DEVICE) : !has_code_flow(a);
 
         if (flow && !device && !text_equal(flow, FLOW_CODE))
-                return core_why(a->setup->core, ret_why, SETUP_INVALID_KEY, "'%s' is code or device", KEY_FLOW);
+                return core_why(a->setup->core, ret_why, SETUP_INVALID_KEY,
+                                "'%s' is code or device", KEY_FLOW);
         if (device ? !a->metadata.device : !has_code_flow(a))
-                return core_why(a->setup->core, ret_why, SETUP_NOT_SUPPORTED, "%s does not offer the flow %s",
-                                a->issuer, device ? FLOW_DEVICE : FLOW_CODE);
+                return core_why(a->setup->core, ret_why, SETUP_NOT_SUPPORTED,
+                                "%s does not offer the flow %s", a->issuer,
+                                device ? FLOW_DEVICE : FLOW_CODE);
         authorization_forget(a);
         return device ? begin_device(a, ret, ret_why) : begin_code(a, options, ret, ret_why);
 }
@@ -561,7 +578,8 @@ static const char *identity_wrong(const Authorization *a, const OauthTokens *tok
         const Account *account = core_account(setup->core, setup->account_id);
         const char *before = account && account->grant ? grant_subject(account->grant) : NULL;
 
-        if (tokens->email && setup->address && !text_equal_nocase(tokens->email, setup->address->address))
+        if (tokens->email && setup->address &&
+            !text_equal_nocase(tokens->email, setup->address->address))
                 return tokens->email;
         if (!tokens->email && before && tokens->subject && !text_equal(before, tokens->subject) &&
             text_equal(grant_issuer(account->grant), a->issuer))
@@ -583,9 +601,11 @@ static int accept_tokens(Authorization *a, OauthTokens *tokens)
         int r;
 
         if (tokens->audience && !text_equal(tokens->audience, client_id(a)))
-                return fail(a, "oauth.client-misconfigured", KEY_REASON, "the identity is for another program");
+                return fail(a, "oauth.client-misconfigured", KEY_REASON,
+                            "the identity is for another program");
         if (a->verifier && tokens->nonce && !text_equal(tokens->nonce, a->nonce))
-                return fail(a, "oauth.client-misconfigured", KEY_REASON, "the identity answers another question");
+                return fail(a, "oauth.client-misconfigured", KEY_REASON,
+                            "the identity answers another question");
         if (tokens->scope && !oauth_scope_covers(tokens->scope, a->scope)) {
                 r = text_set(&who, tokens->scope);
                 tokens_return(a, tokens);
@@ -657,7 +677,8 @@ static int poll_work(void *arg)
         while (r == 0) {
                 r = fiber_sleep(interval_sec * USEC_PER_SEC);
                 if (r == 0 && clock_now() >= a->due_usec)
-                        return fail(a, "oauth.device-code-expired", KEY_USER_CODE, a->device.user_code);
+                        return fail(a, "oauth.device-code-expired", KEY_USER_CODE,
+                                    a->device.user_code);
                 if (r == 0)
                         r = poll_once(a, &server, &interval_sec);
         }
@@ -700,19 +721,23 @@ int authorization_complete(Authorization *a, const char *uri, const char **ret_w
                 return core_why(core, ret_why, SETUP_STALE, "no sign-in is waited for");
         r = oauth_redirect_read(&redirect, uri, a->redirect);
         if (r == -EXDEV)
-                return core_why(core, ret_why, SETUP_INVALID_KEY, "this is not the redirect that was agreed");
+                return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                "this is not the redirect that was agreed");
         if (r == -EBADMSG)
                 return core_why(core, ret_why, SETUP_INVALID_KEY, "the redirect is malformed");
         if (r < 0)
                 return r;
         if (!state_is(a, redirect.state))
-                return core_why(core, ret_why, SETUP_STALE, "the redirect answers another question");
+                return core_why(core, ret_why, SETUP_STALE,
+                                "the redirect answers another question");
         if (!issuer_is(a, &redirect))
-                return core_why(core, ret_why, SETUP_INVALID_KEY, "the redirect is of another issuer");
+                return core_why(core, ret_why, SETUP_INVALID_KEY,
+                                "the redirect is of another issuer");
         /* Once: the same redirect again is stale. */
         explicit_bzero(a->state, sizeof(a->state));
         if (!redirect.code)
-                return MIN(fail(a, oauth_judge_redirect(redirect.error, redirect.description), KEY_REPLY,
+                return MIN(fail(a, oauth_judge_redirect(redirect.error, redirect.description),
+                                KEY_REPLY,
                                 redirect.description[0] ? redirect.description : redirect.error),
                            0);
         a->code = TAKE(redirect.code);
@@ -725,7 +750,9 @@ static int test_failed(const Outcome *no, Dict *ret)
 {
         int r = dict_set_text(ret, KEY_CAUSE, oauth_judge(no, NULL));
 
-        return r < 0 ? r : dict_set_text(ret, KEY_ERROR, no->text[0] ? no->text : outcome_kind_name(no->kind));
+        return r < 0 ? r
+                     : dict_set_text(ret, KEY_ERROR,
+                                     no->text[0] ? no->text : outcome_kind_name(no->kind));
 }
 
 int core_test_client(Core *core, const char *issuer, Dict *ret)
@@ -740,9 +767,10 @@ int core_test_client(Core *core, const char *issuer, Dict *ret)
         r = client_config_find(&config, core->config->clients_directory, issuer, NULL);
         if (r < 0)
                 return r;
-        r = config.token ? endpoints_take(&metadata, issuer, config.authorization, config.token, config.device,
-                                          config.revocation)
-                         : oauth_fetch_metadata(&metadata, core->http, issuer, core_issuer_policy(core), &no);
+        r = config.token ? endpoints_take(&metadata, issuer, config.authorization, config.token,
+                                          config.device, config.revocation)
+                         : oauth_fetch_metadata(&metadata, core->http, issuer,
+                                                core_issuer_policy(core), &no);
         if (r != 0)
                 return r < 0 ? r : test_failed(&no, ret);
         /* Borrowed for the description only. */

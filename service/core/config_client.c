@@ -104,7 +104,8 @@ static int read_address(char **to, const char *value)
 /* A loopback address without a port, or localhost where the provider wants it so. */
 static int read_redirect(char **to, const char *value)
 {
-        static const char *const hosts[] = { "http://127.0.0.1", "http://[::1]", "http://localhost" };
+        static const char *const hosts[] = { "http://127.0.0.1", "http://[::1]",
+                                             "http://localhost" };
 
         for (size_t i = 0; i < ELEMENTS(hosts); i++) {
                 size_t len = strlen(hosts[i]);
@@ -212,7 +213,8 @@ static bool client_is(const ClientConfig *client, const char *issuer, const char
                       : host && list_contains_nocase(client->hosts, host);
 }
 
-int client_config_find(ClientConfig *to, const char *directory, const char *issuer, const char *host)
+int client_config_find(ClientConfig *to, const char *directory, const char *issuer,
+                       const char *host)
 {
         struct dirent **entries = NULL;
         int n = directory ? scandir(directory, &entries, is_conf, by_name) : 0;

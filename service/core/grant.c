@@ -179,12 +179,15 @@ int grant_write(const Grant *grant, Secret **ret)
         const char *text;
         int r = -ENOMEM;
 
-        if (object && add(object, "issuer", grant->issuer) && add(object, "provider", grant->provider) &&
-            add(object, "client", grant->client) && add(object, "token", grant->token) &&
-            add(object, "revocation", grant->revocation) && add(object, "scope", grant->scope) &&
-            add(object, "subject", grant->subject) && add_hosts(object, grant->hosts) &&
-            json_object_object_add(object, "registered", json_object_new_boolean(grant->registered)) == 0 &&
-            add(object, "secret", grant->client_secret ? secret_data(grant->client_secret) : NULL) &&
+        if (object && add(object, "issuer", grant->issuer) &&
+            add(object, "provider", grant->provider) && add(object, "client", grant->client) &&
+            add(object, "token", grant->token) && add(object, "revocation", grant->revocation) &&
+            add(object, "scope", grant->scope) && add(object, "subject", grant->subject) &&
+            add_hosts(object, grant->hosts) &&
+            json_object_object_add(object, "registered",
+                                   json_object_new_boolean(grant->registered)) == 0 &&
+            add(object, "secret",
+                grant->client_secret ? secret_data(grant->client_secret) : NULL) &&
             add(object, "refresh", grant->refresh ? secret_data(grant->refresh) : NULL)) {
                 text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN);
                 r = secret_new(ret, text, strlen(text));
@@ -213,10 +216,11 @@ static int take_hosts(char ***to, json_object *object)
         json_object *list = json_member(object, "hosts");
         int r = 0;
 
-        for (size_t i = 0; json_object_is_type(list, json_type_array) && i < json_object_array_length(list) &&
-                           r == 0;
+        for (size_t i = 0; json_object_is_type(list, json_type_array) &&
+                           i < json_object_array_length(list) && r == 0;
              i++)
-                r = list_append(to, json_object_get_string(json_object_array_get_idx(list, i)), HOSTS_MAX);
+                r = list_append(to, json_object_get_string(json_object_array_get_idx(list, i)),
+                                HOSTS_MAX);
         return r;
 }
 
@@ -230,7 +234,8 @@ static int grant_fill(Grant *grant, json_object *object)
             (r = take(&grant->token, object, "token")) < 0 ||
             (r = take(&grant->revocation, object, "revocation")) < 0 ||
             (r = take(&grant->scope, object, "scope")) < 0 ||
-            (r = take(&grant->subject, object, "subject")) < 0 || (r = take_hosts(&grant->hosts, object)) < 0 ||
+            (r = take(&grant->subject, object, "subject")) < 0 ||
+            (r = take_hosts(&grant->hosts, object)) < 0 ||
             (r = take_secret(&grant->client_secret, object, "secret")) < 0 ||
             (r = take_secret(&grant->refresh, object, "refresh")) < 0)
                 return r;
@@ -324,7 +329,8 @@ static void asker_fill(Asker *asker, const Grant *grant)
                 .client_secret = grant->client_secret,
         };
         if (!grant->registered &&
-            client_config_find(&asker->config, core->config->clients_directory, grant->issuer, NULL) == 0 &&
+            client_config_find(&asker->config, core->config->clients_directory, grant->issuer,
+                               NULL) == 0 &&
             text_equal(asker->config.client, grant->client)) {
                 asker->server.client_secret = asker->config.secret;
                 asker->server.secret_by_post = asker->config.secret_by_post;
@@ -404,7 +410,8 @@ static int grant_refresh(Grant *grant, Finding *finding)
         return grant->result;
 }
 
-int grant_token(Grant *grant, const char *host, const Secret *refused, Secret **ret, Finding *finding)
+int grant_token(Grant *grant, const char *host, const Secret *refused, Secret **ret,
+                Finding *finding)
 {
         _cleanup_(grant_unrefp) Grant *held = grant_ref(grant);
         bool fresh;
@@ -431,8 +438,9 @@ int grant_token(Grant *grant, const char *host, const Secret *refused, Secret **
 
 static bool token_was_refused(const Finding *finding)
 {
-        return finding->status == STEP_FAILED && (text_equal(finding->cause, "oauth.token-rejected") ||
-                                                  text_equal(finding->cause, "oauth.access-token-expired"));
+        return finding->status == STEP_FAILED &&
+               (text_equal(finding->cause, "oauth.token-rejected") ||
+                text_equal(finding->cause, "oauth.access-token-expired"));
 }
 
 static int sign_in_once(Grant *grant, Session *session, const Secret *refused, Secret **ret_token,
@@ -511,7 +519,8 @@ static int revoke_work(void *arg)
         r = oauth_revoke(&asker.server, grant->refresh ? grant->refresh : grant->access,
                          grant->refresh ? "refresh_token" : "access_token", &no);
         if (r == 1)
-                log_info("%s did not take a revocation back: %s", grant->issuer, outcome_kind_name(no.kind));
+                log_info("%s did not take a revocation back: %s", grant->issuer,
+                         outcome_kind_name(no.kind));
         return 0;
 }
 

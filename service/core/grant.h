@@ -16,7 +16,8 @@ typedef struct GrantFacts {
         const char *issuer;
         const char *provider; /* id in the table; NULL */
         const char *client;   /* id */
-        const Secret *client_secret; /* only of one that was registered for this; the administrator's is looked up when it is needed */
+        const Secret *
+                client_secret; /* only of one that was registered for this; the administrator's is looked up when it is needed */
         bool registered;
         const char *token, *revocation; /* endpoints; revocation may be NULL */
         const char *scope;
@@ -46,7 +47,8 @@ int grant_add_host(Grant *grant, const char *host);
 
 /* An access token for @host; the one in memory while it lives. @refused: this very token was refused (NULL none): another one is got, unless there
  * is one already. Suspends. Returns 0; 1 with @finding failed; negative errno. */
-int grant_token(Grant *grant, const char *host, const Secret *refused, Secret **ret, Finding *finding);
+int grant_token(Grant *grant, const char *host, const Secret *refused, Secret **ret,
+                Finding *finding);
 /* Signs in on an open session by a token; one that is refused is refreshed once and tried once more, on a dialogue of its own. Suspends. */
 int grant_sign_in(Grant *grant, Session *session, Finding *ret);
 /* The same, dialling first. */

@@ -55,11 +55,12 @@ static const char *judge_words(const char *code, const char *detail, const char 
         char line[640];
         const char *lines[] = { line };
 
-        snprintf(line, sizeof(line), "%s: %s%s %s", code, strspn(detail, "0123456789") ? "AADSTS" : "",
-                 detail, text);
+        snprintf(line, sizeof(line), "%s: %s%s %s", code,
+                 strspn(detail, "0123456789") ? "AADSTS" : "", detail, text);
         reply_explain(&question, lines, 1, &verdict);
-        return verdict.cause && verdict.cause[0] && verdict.confidence == CONFIDENCE_HIGH ? verdict.cause
-                                                                                         : NULL;
+        return verdict.cause && verdict.cause[0] && verdict.confidence == CONFIDENCE_HIGH
+                       ? verdict.cause
+                       : NULL;
 }
 
 static const char *judge_error(const Outcome *no, const char *provider)
@@ -74,8 +75,9 @@ static const char *judge_error(const Outcome *no, const char *provider)
                 return words;
         if (cause)
                 return cause;
-        return no->status >= 500 || no->status == 429 || no->status == 0 ? TEMPORARY
-                                                                         : "oauth.client-misconfigured";
+        return no->status >= 500 || no->status == 429 || no->status == 0
+                       ? TEMPORARY
+                       : "oauth.client-misconfigured";
 }
 
 const char *oauth_judge(const Outcome *no, const char *provider)
@@ -109,7 +111,9 @@ const char *oauth_judge(const Outcome *no, const char *provider)
 
 const char *oauth_judge_redirect(const char *error, const char *description)
 {
-        _cleanup_outcome_ Outcome no = { .kind = OUTCOME_REPLY, .phase = PHASE_AUTHORIZE, .status = 400 };
+        _cleanup_outcome_ Outcome no = { .kind = OUTCOME_REPLY,
+                                         .phase = PHASE_AUTHORIZE,
+                                         .status = 400 };
 
         text_printable(no.code, sizeof(no.code), error, strlen(error));
         outcome_set_text(&no, description, strlen(description));

@@ -7,9 +7,9 @@
 #include "base/secret.h"
 
 typedef enum SecretShape {
-        SECRET_SHAPE_FITS,   /* or nothing is known against it */
+        SECRET_SHAPE_FITS, /* or nothing is known against it */
         SECRET_SHAPE_SPACED, /* it fits but for blanks, which are how it was shown and not part of it */
-        SECRET_SHAPE_OTHER,  /* it is something else */
+        SECRET_SHAPE_OTHER, /* it is something else */
 } SecretShape;
 
 bool secret_shape_is_valid(const char *shape);

@@ -81,7 +81,8 @@ static int metadata_take(OauthMetadata *to, json_object *object)
         to->challenge_known = json_object_is_type(
                 json_member(object, "code_challenge_methods_supported"), json_type_array);
         to->challenge_s256 = list_contains_nocase(challenges, "S256");
-        to->iss_parameter = json_flag(object, "authorization_response_iss_parameter_supported") == 1;
+        to->iss_parameter = json_flag(object, "authorization_response_iss_parameter_supported") ==
+                            1;
         return 0;
 }
 
@@ -419,8 +420,8 @@ static bool registration_fill(json_object *to, const OauthRegistration *what)
                                        what->device ? OAUTH_GRANT_DEVICE : NULL, NULL };
         const char *const responses[] = { "code", NULL };
 
-        return add_texts(to, "redirect_uris", what->redirects) && add_texts(to, "grant_types", grants) &&
-               add_texts(to, "response_types", responses) &&
+        return add_texts(to, "redirect_uris", what->redirects) &&
+               add_texts(to, "grant_types", grants) && add_texts(to, "response_types", responses) &&
                add_text(to, "token_endpoint_auth_method", "none") &&
                add_text(to, "application_type", "native") && add_text(to, "scope", what->scope) &&
                add_text(to, "client_name", what->name) && add_text(to, "client_uri", what->uri) &&

@@ -10,7 +10,8 @@
 
 typedef struct OauthMetadata {
         char *issuer;
-        char *authorization, *token, *device, *registration, *revocation; /* https addresses; NULL none */
+        char *authorization, *token, *device, *registration,
+                *revocation;        /* https addresses; NULL none */
         char **scopes;              /* NULL: it does not say */
         char **token_auth_methods;  /* NULL: client_secret_basic (RFC 8414 section 2) */
         char **protected_resources; /* host names that tokens are for; NULL: it does not say */
@@ -32,9 +33,10 @@ int oauth_metadata_url(char **ret, const char *issuer, unsigned n);
 typedef struct OauthTokens {
         Secret *access, *refresh; /* refresh NULL: none came */
         uint64_t expires_sec;     /* 0: it does not say */
-        char *scope;              /* what was granted; NULL: what was asked for (RFC 6749 section 5.1) */
-        char *subject, *email;    /* of the ID token; NULL when there is none. Fit for comparing, proven by the TLS it came by */
-        char *audience;           /* the ID token's client; NULL */
+        char *scope; /* what was granted; NULL: what was asked for (RFC 6749 section 5.1) */
+        char *subject,
+                *email; /* of the ID token; NULL when there is none. Fit for comparing, proven by the TLS it came by */
+        char *audience; /* the ID token's client; NULL */
         char *nonce;
 } OauthTokens;
 
@@ -66,7 +68,7 @@ int oauth_device_read(OauthDevice *to, const char *text, size_t len);
 /* RFC 7591 section 3.2.1 */
 typedef struct OauthClient {
         char *id;
-        Secret *secret;            /* NULL: a public client */
+        Secret *secret;              /* NULL: a public client */
         uint64_t secret_expires_sec; /* since 1970; 0 never */
 } OauthClient;
 

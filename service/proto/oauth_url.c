@@ -74,8 +74,8 @@ int oauth_challenge(Buffer *to, const char *verifier)
 
 static bool is_unreserved(char c)
 {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-               c == '.' || c == '_' || c == '~';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 static int append_escaped(Buffer *to, const char *value)
@@ -110,9 +110,17 @@ int oauth_form_add(Buffer *to, const char *key, const char *value)
 /* What the provider's table adds must not change what is asked: PKCE, state and redirect are ours. */
 static bool is_ours(const char *key, size_t len)
 {
-        static const char *const ours[] = { "response_type", "client_id", "redirect_uri", "scope",
-                                            "state", "code_challenge", "code_challenge_method",
-                                            "nonce", "login_hint", "response_mode", "request",
+        static const char *const ours[] = { "response_type",
+                                            "client_id",
+                                            "redirect_uri",
+                                            "scope",
+                                            "state",
+                                            "code_challenge",
+                                            "code_challenge_method",
+                                            "nonce",
+                                            "login_hint",
+                                            "response_mode",
+                                            "request",
                                             "request_uri" };
 
         for (size_t i = 0; i < ELEMENTS(ours); i++)
@@ -258,7 +266,8 @@ static int redirect_fill(OauthRedirect *to, const Parameter *p)
         text_printable(to->error, sizeof(to->error), value_of(&p[P_ERROR]), p[P_ERROR].value.len);
         text_printable(to->description, sizeof(to->description), value_of(&p[P_DESCRIPTION]),
                        p[P_DESCRIPTION].value.len);
-        return p[P_CODE].seen ? secret_new(&to->code, value_of(&p[P_CODE]), p[P_CODE].value.len) : 0;
+        return p[P_CODE].seen ? secret_new(&to->code, value_of(&p[P_CODE]), p[P_CODE].value.len)
+                              : 0;
 }
 
 int oauth_redirect_read(OauthRedirect *to, const char *uri, const char *expected)

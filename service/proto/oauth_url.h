@@ -24,7 +24,8 @@ typedef struct OauthQuestion {
         const char *client, *redirect, *scope, *state, *verifier;
         const char *nonce;      /* NULL none: for ID tokens */
         const char *login_hint; /* the address; NULL */
-        const char *parameters; /* "a=b&c=d" of the provider, NULL; what we say ourselves is not said again */
+        const char *
+                parameters; /* "a=b&c=d" of the provider, NULL; what we say ourselves is not said again */
 } OauthQuestion;
 
 /* The address for the browser: code, PKCE S256. */

@@ -162,9 +162,8 @@ static int library_start(Sasl *sasl)
 /* RFC 5802 section 5.1: "r=...,s=...,i=4096". */
 static bool scram_is_payable(const Buffer *challenge)
 {
-        const char *at = challenge->len > 0
-                                 ? memmem(challenge->data, challenge->len, ",i=", 3)
-                                 : NULL;
+        const char *at = challenge->len > 0 ? memmem(challenge->data, challenge->len, ",i=", 3)
+                                            : NULL;
         uint64_t iterations;
         size_t read;
 

@@ -31,8 +31,9 @@ typedef struct SaslChoice {
         bool tls;             /* CRAM-MD5 is for TLS only: its answer can be guessed at leisure */
         bool binding;         /* there are data to bind to */
         const Secret *secret; /* NULL while it is not known */
-        const char *unlisted; /* a mechanism that this provider takes without offering it; NULL none */
-        const char *after;    /* only what ranks below this one, which was refused; NULL: any */
+        const char
+                *unlisted; /* a mechanism that this provider takes without offering it; NULL none */
+        const char *after; /* only what ranks below this one, which was refused; NULL: any */
 } SaslChoice;
 
 /* The best mechanism of @offered (a NULL-terminated list, any case), in static memory; NULL when none will do. For passwords

@@ -214,7 +214,8 @@ int login_exchange(Dialogue *dialogue, const LoginWire *wire, const Login *login
         r = exchange_prepare(&x, login);
         if (r == 0)
                 r = dialogue_hide(dialogue, login->secret);
-        dialogue->challenges_hidden = !sasl_takes_token(mechanism) && !text_equal(mechanism, "LOGIN") &&
+        dialogue->challenges_hidden = !sasl_takes_token(mechanism) &&
+                                      !text_equal(mechanism, "LOGIN") &&
                                       !text_equal(mechanism, "PLAIN");
         if (r == 0)
                 r = exchange_run(&x, no);

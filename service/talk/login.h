@@ -9,20 +9,21 @@
 /* Who signs in, and by what. All borrowed for the call. */
 typedef struct Login {
         const char *user;
-        const Secret *secret;     /* NULL where only the method is asked for */
-        const char *host;         /* the name that the user approved, and the port */
+        const Secret *secret; /* NULL where only the method is asked for */
+        const char *host;     /* the name that the user approved, and the port */
         uint16_t port;
-        const char *unlisted;     /* a mechanism that this provider takes without offering it; NULL none */
-        const char *after;        /* the mechanism that was refused before; NULL: the best one */
-        bool token;               /* @secret is an OAuth access token */
+        const char
+                *unlisted; /* a mechanism that this provider takes without offering it; NULL none */
+        const char *after; /* the mechanism that was refused before; NULL: the best one */
+        bool token;        /* @secret is an OAuth access token */
         bool allow_cleartext;
 } Login;
 
 /* How a dialogue carries the exchange. */
 typedef struct LoginWire {
-        const char *service;   /* "pop", "smtp", "imap" */
-        const char *command;   /* "AUTH", "a1 AUTHENTICATE" */
-        size_t line_max;       /* octets of a command line, CRLF included, up to which a first response goes along; 0: never */
+        const char *service; /* "pop", "smtp", "imap" */
+        const char *command; /* "AUTH", "a1 AUTHENTICATE" */
+        size_t line_max; /* octets of a command line, CRLF included, up to which a first response goes along; 0: never */
         /* Reads what the server says: 0 it is done, 1 refused or ended (@no), 2 it asks: the challenge, base64, borrowed until the next
          * call. Suspends. */
         int (*read)(void *userdata, const char **ret_challenge, size_t *ret_len, Outcome *no);

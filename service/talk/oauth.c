@@ -35,8 +35,8 @@ static int refused(const HttpResponse *response, Phase phase, Outcome *no)
 }
 
 /* Asks; 0 only for a success. */
-static int ask(HttpResponse **ret, const OauthServer *server, const HttpQuestion *question, Phase phase,
-               Outcome *no)
+static int ask(HttpResponse **ret, const OauthServer *server, const HttpQuestion *question,
+               Phase phase, Outcome *no)
 {
         _cleanup_(http_response_freep) HttpResponse *response = NULL;
         int r;
@@ -83,8 +83,8 @@ static int form_begin(Buffer *form, Buffer *header, const OauthServer *server)
 }
 
 /* POSTs pairs of key and value (a NULL key ends them; a NULL value leaves its pair out) with the client's own. */
-static int post(HttpResponse **ret, const OauthServer *server, const char *url, const char *const *pairs,
-                Phase phase, Outcome *no)
+static int post(HttpResponse **ret, const OauthServer *server, const char *url,
+                const char *const *pairs, Phase phase, Outcome *no)
 {
         _cleanup_buffer_ Buffer form = BUFFER_SECRET(FORM_MAX), header = BUFFER_SECRET(HEADER_MAX);
         int r;
@@ -104,7 +104,8 @@ static int post(HttpResponse **ret, const OauthServer *server, const char *url, 
                    phase, no);
 }
 
-static int ask_tokens(OauthTokens *to, const OauthServer *server, const char *const *pairs, Outcome *no)
+static int ask_tokens(OauthTokens *to, const OauthServer *server, const char *const *pairs,
+                      Outcome *no)
 {
         _cleanup_(http_response_freep) HttpResponse *response = NULL;
         int r;
@@ -117,15 +118,23 @@ static int ask_tokens(OauthTokens *to, const OauthServer *server, const char *co
                 return r;
         /* Some refuse with a 200. */
         refused(response, PHASE_TOKEN, no);
-        return no->kind == OUTCOME_REPLY ? 1
-                                         : garbage(no, PHASE_TOKEN, "a token reply that has no token");
+        return no->kind == OUTCOME_REPLY
+                       ? 1
+                       : garbage(no, PHASE_TOKEN, "a token reply that has no token");
 }
 
-int oauth_redeem(OauthTokens *to, const OauthServer *server, const Secret *code, const char *redirect,
-                 const char *verifier, Outcome *no)
+int oauth_redeem(OauthTokens *to, const OauthServer *server, const Secret *code,
+                 const char *redirect, const char *verifier, Outcome *no)
 {
-        const char *const pairs[] = { "grant_type", "authorization_code", "code", secret_data(code),
-                                      "redirect_uri", redirect, "code_verifier", verifier, NULL };
+        const char *const pairs[] = { "grant_type",
+                                      "authorization_code",
+                                      "code",
+                                      secret_data(code),
+                                      "redirect_uri",
+                                      redirect,
+                                      "code_verifier",
+                                      verifier,
+                                      NULL };
 
         return ask_tokens(to, server, pairs, no);
 }
@@ -138,7 +147,8 @@ int oauth_refresh(OauthTokens *to, const OauthServer *server, const Secret *refr
         return ask_tokens(to, server, pairs, no);
 }
 
-int oauth_device_ask(OauthTokens *to, const OauthServer *server, const Secret *device_code, Outcome *no)
+int oauth_device_ask(OauthTokens *to, const OauthServer *server, const Secret *device_code,
+                     Outcome *no)
 {
         const char *const pairs[] = { "grant_type", OAUTH_GRANT_DEVICE, "device_code",
                                       secret_data(device_code), NULL };
@@ -156,7 +166,8 @@ int oauth_device_start(OauthDevice *to, const OauthServer *server, const char *s
         if (r)
                 return r;
         r = oauth_device_read(to, response->body, response->body_len);
-        return r == -EBADMSG ? garbage(no, PHASE_DEVICE, "a device reply without code or address") : r;
+        return r == -EBADMSG ? garbage(no, PHASE_DEVICE, "a device reply without code or address")
+                             : r;
 }
 
 /* RFC 7009 section 2.2: 200 also for a token that was none. */
@@ -170,7 +181,8 @@ int oauth_revoke(const OauthServer *server, const Secret *token, const char *hin
 
 /* --- registration ------------------------------------------------------------------------------------------- */
 
-int oauth_register(OauthClient *to, const OauthServer *server, const OauthRegistration *what, Outcome *no)
+int oauth_register(OauthClient *to, const OauthServer *server, const OauthRegistration *what,
+                   Outcome *no)
 {
         _cleanup_(http_response_freep) HttpResponse *response = NULL;
         _cleanup_buffer_ Buffer question = BUFFER(LIMIT_DOCUMENT);
@@ -187,7 +199,8 @@ int oauth_register(OauthClient *to, const OauthServer *server, const OauthRegist
         if (r)
                 return r;
         r = oauth_client_read(to, response->body, response->body_len);
-        return r == -EBADMSG ? garbage(no, PHASE_REGISTER, "a registration without a client id") : r;
+        return r == -EBADMSG ? garbage(no, PHASE_REGISTER, "a registration without a client id")
+                             : r;
 }
 
 /* --- the issuer's description ------------------------------------------------------------------------------- */
@@ -209,18 +222,22 @@ static int fetch_one(OauthMetadata *to, Http *http, const char *issuer, unsigned
         if (r)
                 return r;
         r = oauth_metadata_read(to, response->body, response->body_len, issuer);
-        return r == -EXDEV    ? garbage(no, PHASE_METADATA, "this is the description of another issuer")
+        return r == -EXDEV
+                       ? garbage(no, PHASE_METADATA, "this is the description of another issuer")
                : r == -EBADMSG ? garbage(no, PHASE_METADATA, "this is no description of an issuer")
                                : r;
 }
 
 /* The second place is for servers that know OpenID only. One that claims to be somebody else ends the search: that is no accident. */
-int oauth_fetch_metadata(OauthMetadata *to, Http *http, const char *issuer, unsigned policy, Outcome *no)
+int oauth_fetch_metadata(OauthMetadata *to, Http *http, const char *issuer, unsigned policy,
+                         Outcome *no)
 {
         int r;
 
         r = fetch_one(to, http, issuer, 0, policy, no);
-        if (r != 1 || (no->kind != OUTCOME_HTTP && no->kind != OUTCOME_REPLY && no->kind != OUTCOME_GARBAGE) ||
+        if (r != 1 ||
+            (no->kind != OUTCOME_HTTP && no->kind != OUTCOME_REPLY &&
+             no->kind != OUTCOME_GARBAGE) ||
             strstr(no->text, "another issuer"))
                 return r;
         outcome_reset(no);

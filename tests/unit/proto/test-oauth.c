@@ -35,10 +35,12 @@ static void test_metadata(void **state)
         assert_string_equal(m.protected_resources[0], "pop.example.org");
         /* Another issuer's document, however alike. */
         assert_int_equal(oauth_metadata_read(&m, text, strlen(text), ISSUER "/"), -EXDEV);
-        assert_int_equal(oauth_metadata_read(&m, text, strlen(text), "https://ID.example.org"), -EXDEV);
+        assert_int_equal(oauth_metadata_read(&m, text, strlen(text), "https://ID.example.org"),
+                         -EXDEV);
         assert_int_equal(oauth_metadata_read(&m, text, strlen(text) - 1, ISSUER), -EBADMSG);
         assert_int_equal(oauth_metadata_read(&m, "[]", 2, ISSUER), -EBADMSG);
-        assert_int_equal(oauth_metadata_read(&m, "{\"issuer\":\"" ISSUER "\"}", 35, ISSUER), -EBADMSG);
+        assert_int_equal(oauth_metadata_read(&m, "{\"issuer\":\"" ISSUER "\"}", 35, ISSUER),
+                         -EBADMSG);
         assert_string_equal(m.token, ISSUER "/token"); /* untouched by what failed */
         oauth_metadata_deinit(&m);
 }
@@ -52,11 +54,13 @@ static void test_metadata_url(void **state)
                   "https://a.b/.well-known/openid-configuration" },
                 { "https://a.b/x/y", "https://a.b/.well-known/oauth-authorization-server/x/y",
                   "https://a.b/x/y/.well-known/openid-configuration" },
-                { "https://a.b:8443/x/", "https://a.b:8443/.well-known/oauth-authorization-server/x",
+                { "https://a.b:8443/x/",
+                  "https://a.b:8443/.well-known/oauth-authorization-server/x",
                   "https://a.b:8443/x/.well-known/openid-configuration" },
         };
-        static const char *const bad[] = { "http://a.b", "https://", "https://a.b?x", "https://a.b#x",
-                                           "https://u@a.b", "a.b", "https://a.b/ x" };
+        static const char *const bad[] = { "http://a.b",    "https://",      "https://a.b?x",
+                                           "https://a.b#x", "https://u@a.b", "a.b",
+                                           "https://a.b/ x" };
         char *url = NULL;
 
         for (size_t i = 0; i < ELEMENTS(cases); i++)
@@ -79,7 +83,8 @@ static int tokens(OauthTokens *to, const char *text)
 static void test_tokens(void **state)
 {
         /* claims: {"sub":"s1","email":"tim@example.org","aud":"waypost","nonce":"n1"} */
-        static const char id[] = "e30.eyJzdWIiOiJzMSIsImVtYWlsIjoidGltQGV4YW1wbGUub3JnIiwiYXVkIjoid2F5cG9zdCIsIm5vbmNlIjoibjEifQ.x";
+        static const char id[] =
+                "e30.eyJzdWIiOiJzMSIsImVtYWlsIjoidGltQGV4YW1wbGUub3JnIiwiYXVkIjoid2F5cG9zdCIsIm5vbmNlIjoibjEifQ.x";
         static const char *const bad[] = {
                 "{}",
                 "{\"access_token\":\"a\"}",
@@ -95,9 +100,11 @@ static void test_tokens(void **state)
         OauthTokens t = {};
         char text[1024];
 
-        snprintf(text, sizeof(text),
-                 "{\"access_token\":\"at\",\"token_type\":\"bearer\",\"expires_in\":\"300\",\"refresh_token\":\"rt\","
-                 "\"scope\":\"mail openid\",\"id_token\":\"%s\"}", id);
+        snprintf(
+                text, sizeof(text),
+                "{\"access_token\":\"at\",\"token_type\":\"bearer\",\"expires_in\":\"300\",\"refresh_token\":\"rt\","
+                "\"scope\":\"mail openid\",\"id_token\":\"%s\"}",
+                id);
         assert_int_equal(tokens(&t, text), 0);
         assert_string_equal(secret_data(t.access), "at");
         assert_string_equal(secret_data(t.refresh), "rt");
@@ -107,7 +114,10 @@ static void test_tokens(void **state)
         assert_string_equal(t.subject, "s1");
         assert_string_equal(t.audience, "waypost");
         assert_string_equal(t.nonce, "n1");
-        assert_int_equal(tokens(&t, "{\"access_token\":\"b\",\"token_type\":\"Bearer\",\"expires_in\":-5,\"id_token\":\"no.t.\"}"), 0);
+        assert_int_equal(
+                tokens(&t,
+                       "{\"access_token\":\"b\",\"token_type\":\"Bearer\",\"expires_in\":-5,\"id_token\":\"no.t.\"}"),
+                0);
         assert_int_equal(t.expires_sec, 0);
         assert_null(t.refresh);
         assert_null(t.email);
@@ -120,8 +130,9 @@ static void test_tokens(void **state)
 
 static void test_errors(void **state)
 {
-        static const char microsoft[] = "{\"error\":\"invalid_grant\",\"error_description\":\"AADSTS700082: expired\","
-                                        "\"error_codes\":[700082],\"suberror\":\"bad_token\"}";
+        static const char microsoft[] =
+                "{\"error\":\"invalid_grant\",\"error_description\":\"AADSTS700082: expired\","
+                "\"error_codes\":[700082],\"suberror\":\"bad_token\"}";
         OauthError e;
 
         assert_int_equal(oauth_error_read(&e, microsoft, strlen(microsoft)), 0);
@@ -134,9 +145,11 @@ static void test_errors(void **state)
 
 static void test_device(void **state)
 {
-        static const char good[] = "{\"device_code\":\"dc\",\"user_code\":\"WDJB-MJHT\",\"verification_uri\":\"https://a.b/d\","
-                                   "\"verification_uri_complete\":\"javascript:x\",\"expires_in\":600,\"interval\":5}";
-        static const char in_clear[] = "{\"device_code\":\"dc\",\"user_code\":\"W\",\"verification_uri\":\"http://a.b/d\"}";
+        static const char good[] =
+                "{\"device_code\":\"dc\",\"user_code\":\"WDJB-MJHT\",\"verification_uri\":\"https://a.b/d\","
+                "\"verification_uri_complete\":\"javascript:x\",\"expires_in\":600,\"interval\":5}";
+        static const char in_clear[] =
+                "{\"device_code\":\"dc\",\"user_code\":\"W\",\"verification_uri\":\"http://a.b/d\"}";
         OauthDevice d = {};
 
         assert_int_equal(oauth_device_read(&d, good, strlen(good)), 0);
@@ -151,7 +164,8 @@ static void test_device(void **state)
 
 static void test_client(void **state)
 {
-        static const char text[] = "{\"client_id\":\"c1\",\"client_secret\":\"s\",\"client_secret_expires_at\":17}";
+        static const char text[] =
+                "{\"client_id\":\"c1\",\"client_secret\":\"s\",\"client_secret_expires_at\":17}";
         OauthClient c = {};
 
         assert_int_equal(oauth_client_read(&c, text, strlen(text)), 0);
@@ -193,15 +207,18 @@ static void test_authorization_url(void **state)
                 .state = "st",
                 .verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
                 .login_hint = "tim&x=1@example.org",
-                .parameters = "prompt=consent&state=evil&redirect_uri=http://evil&code_challenge_method=plain&a=b",
+                .parameters =
+                        "prompt=consent&state=evil&redirect_uri=http://evil&code_challenge_method=plain&a=b",
         };
         _cleanup_free_ char *url = NULL;
 
         assert_int_equal(oauth_authorization_url(&url, &q), 0);
-        assert_string_equal(url, ISSUER "/auth?tenant=1&response_type=code&client_id=way%20post"
-                                        "&redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcallback%2Fa&scope=mail%20offline_access"
-                                        "&state=st&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-                                        "&code_challenge_method=S256&login_hint=tim%26x%3D1%40example.org&prompt=consent&a=b");
+        assert_string_equal(
+                url, ISSUER
+                "/auth?tenant=1&response_type=code&client_id=way%20post"
+                "&redirect_uri=http%3A%2F%2F127.0.0.1%3A5000%2Fcallback%2Fa&scope=mail%20offline_access"
+                "&state=st&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+                "&code_challenge_method=S256&login_hint=tim%26x%3D1%40example.org&prompt=consent&a=b");
 }
 
 #define BACK "http://127.0.0.1:5000/callback/abc"
@@ -272,11 +289,16 @@ static void test_redirect_long(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_metadata),  cmocka_unit_test(test_metadata_url),
-                cmocka_unit_test(test_tokens),    cmocka_unit_test(test_errors),
-                cmocka_unit_test(test_device),    cmocka_unit_test(test_client),
-                cmocka_unit_test(test_scopes),    cmocka_unit_test(test_challenge),
-                cmocka_unit_test(test_redirect),  cmocka_unit_test(test_redirect_long),
+                cmocka_unit_test(test_metadata),
+                cmocka_unit_test(test_metadata_url),
+                cmocka_unit_test(test_tokens),
+                cmocka_unit_test(test_errors),
+                cmocka_unit_test(test_device),
+                cmocka_unit_test(test_client),
+                cmocka_unit_test(test_scopes),
+                cmocka_unit_test(test_challenge),
+                cmocka_unit_test(test_redirect),
+                cmocka_unit_test(test_redirect_long),
                 cmocka_unit_test(test_authorization_url),
         };
 

@@ -16,7 +16,9 @@ static Sasl *start(const char *mechanism, const char *user, const char *password
 {
         _cleanup_(secret_unrefp) Secret *secret = NULL;
         Sasl *sasl = NULL;
-        SaslLogin login = { .user = user, .service = "pop", .host = "mail.example.org", .port = 995 };
+        SaslLogin login = {
+                .user = user, .service = "pop", .host = "mail.example.org", .port = 995
+        };
 
         assert_int_equal(secret_new(&secret, password, strlen(password)), 0);
         login.secret = secret;
@@ -147,7 +149,10 @@ static void test_scram_bound(void **state)
         assert_int_equal(secret_new(&secret, "pencil", 6), 0);
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 _cleanup_(sasl_freep) Sasl *sasl = NULL;
-                SaslLogin login = { .user = "tim", .secret = secret, .service = "pop", .host = "h",
+                SaslLogin login = { .user = "tim",
+                                    .secret = secret,
+                                    .service = "pop",
+                                    .host = "h",
                                     .binding = cases[i].binding };
                 char server_first[512];
 
@@ -166,7 +171,8 @@ static void test_scram_bound(void **state)
 
 static void test_xoauth2(void **state)
 {
-        _cleanup_(sasl_freep) Sasl *sasl = start("XOAUTH2", "someuser@example.com", "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg");
+        _cleanup_(sasl_freep) Sasl *sasl = start("XOAUTH2", "someuser@example.com",
+                                                 "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg");
         _cleanup_buffer_ Buffer answer = BUFFER_SECRET(LIMIT_TOKEN), raw = BUFFER(LIMIT_TOKEN);
 
         assert_true(sasl_client_first(sasl));
@@ -174,7 +180,11 @@ static void test_xoauth2(void **state)
         assert_string_equal(answer.data, "user=someuser@example.com\001auth=Bearer "
                                          "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\001\001");
         assert_null(sasl_token_error(sasl));
-        assert_int_equal(step(sasl, "{\"status\":\"401\",\"schemes\":\"bearer mac\",\"scope\":\"https://mail.google.com/\"}", &answer), 1);
+        assert_int_equal(
+                step(sasl,
+                     "{\"status\":\"401\",\"schemes\":\"bearer mac\",\"scope\":\"https://mail.google.com/\"}",
+                     &answer),
+                1);
         assert_int_equal(answer.len, 0);
         assert_string_equal(sasl_token_error(sasl)->status, "401");
         assert_string_equal(sasl_token_error(sasl)->scope, "https://mail.google.com/");
@@ -183,19 +193,25 @@ static void test_xoauth2(void **state)
 
 static void test_oauthbearer(void **state)
 {
-        _cleanup_(sasl_freep) Sasl *sasl = start("OAUTHBEARER", "a,b=c@example.com", "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
+        _cleanup_(sasl_freep) Sasl *sasl = start("OAUTHBEARER", "a,b=c@example.com",
+                                                 "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
         _cleanup_buffer_ Buffer answer = BUFFER_SECRET(LIMIT_TOKEN);
 
         assert_int_equal(step(sasl, NULL, &answer), 1);
         /* RFC 7628 section 4.1 */
-        assert_string_equal(answer.data, "n,a=a=2Cb=3Dc@example.com,\001host=mail.example.org\001port=995\001"
-                                         "auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\001\001");
-        assert_int_equal(step(sasl, "{\"status\":\"invalid_token\",\"openid-configuration\":"
-                                    "\"https://example.com/.well-known/openid-configuration\"}", &answer), 1);
+        assert_string_equal(answer.data,
+                            "n,a=a=2Cb=3Dc@example.com,\001host=mail.example.org\001port=995\001"
+                            "auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\001\001");
+        assert_int_equal(step(sasl,
+                              "{\"status\":\"invalid_token\",\"openid-configuration\":"
+                              "\"https://example.com/.well-known/openid-configuration\"}",
+                              &answer),
+                         1);
         assert_int_equal(answer.len, 1);
         assert_int_equal(answer.data[0], 1);
         assert_string_equal(sasl_token_error(sasl)->status, "invalid_token");
-        assert_string_equal(sasl_token_error(sasl)->configuration, "https://example.com/.well-known/openid-configuration");
+        assert_string_equal(sasl_token_error(sasl)->configuration,
+                            "https://example.com/.well-known/openid-configuration");
 }
 
 /* Errors that are none of the expected forms are kept as they are, and answered. */
@@ -219,7 +235,8 @@ static void test_token_errors(void **state)
                 assert_memory_equal(error.text, cases[i].text, strlen(cases[i].text));
         }
         for (size_t i = 0; i < 2; i++) {
-                _cleanup_(sasl_freep) Sasl *sasl = start(i ? "XOAUTH2" : "OAUTHBEARER", "a@b.c", "tok");
+                _cleanup_(sasl_freep)
+                        Sasl *sasl = start(i ? "XOAUTH2" : "OAUTHBEARER", "a@b.c", "tok");
                 _cleanup_buffer_ Buffer out = BUFFER_SECRET(LIMIT_TOKEN);
 
                 assert_int_equal(sasl_step(sasl, "", 0, &out), 1);
@@ -243,8 +260,9 @@ static void test_token_limits(void **state)
         assert_int_equal(sasl_step(sasl, "", 0, &out), 1);
         assert_true(out.len > LIMIT_TOKEN * 4 / 3);
         for (size_t i = 0; i < 4; i++) {
-                static const char *const bad[][2] = { { "a@b.c", "t\001x" }, { "a@b.c", "t x" },
-                                                      { "a\001b", "t" }, { "", "t" } };
+                static const char *const bad[][2] = {
+                        { "a@b.c", "t\001x" }, { "a@b.c", "t x" }, { "a\001b", "t" }, { "", "t" }
+                };
                 _cleanup_(sasl_freep) Sasl *refused = start("XOAUTH2", bad[i][0], bad[i][1]);
 
                 buffer_clear(&out);
@@ -300,10 +318,13 @@ static void test_choice(void **state)
         _cleanup_(secret_unrefp) Secret *umlaut = NULL;
 
         assert_int_equal(secret_new(&umlaut, "p\xc3\xa4ss", 5), 0);
-        assert_string_equal(choose(all, (SaslChoice){ .tls = true, .binding = true }), "SCRAM-SHA-256-PLUS");
+        assert_string_equal(choose(all, (SaslChoice){ .tls = true, .binding = true }),
+                            "SCRAM-SHA-256-PLUS");
         assert_string_equal(choose(all, (SaslChoice){ .tls = true }), "SCRAM-SHA-256");
-        assert_string_equal(choose(all, (SaslChoice){ .tls = true, .after = "SCRAM-SHA-256" }), "SCRAM-SHA-1");
-        assert_string_equal(choose(all, (SaslChoice){ .tls = true, .after = "scram-sha-1" }), "PLAIN");
+        assert_string_equal(choose(all, (SaslChoice){ .tls = true, .after = "SCRAM-SHA-256" }),
+                            "SCRAM-SHA-1");
+        assert_string_equal(choose(all, (SaslChoice){ .tls = true, .after = "scram-sha-1" }),
+                            "PLAIN");
         assert_string_equal(choose(all, (SaslChoice){ .tls = true, .secret = umlaut }), "PLAIN");
         assert_string_equal(choose("LOGIN CRAM-MD5", (SaslChoice){ .tls = true }), "LOGIN");
         assert_string_equal(choose("CRAM-MD5 DIGEST-MD5", (SaslChoice){ .tls = true }), "CRAM-MD5");
@@ -313,9 +334,11 @@ static void test_choice(void **state)
         assert_string_equal(choose(all, (SaslChoice){ .token = true }), "OAUTHBEARER");
         assert_string_equal(choose("PLAIN XOAUTH2", (SaslChoice){ .token = true }), "XOAUTH2");
         assert_null(choose("PLAIN LOGIN", (SaslChoice){ .token = true }));
-        assert_string_equal(choose("PLAIN", (SaslChoice){ .token = true, .unlisted = "XOAUTH2" }), "XOAUTH2");
+        assert_string_equal(choose("PLAIN", (SaslChoice){ .token = true, .unlisted = "XOAUTH2" }),
+                            "XOAUTH2");
         assert_null(sasl_choose(NULL, &(SaslChoice){ .tls = true }));
-        assert_true(sasl_takes_token("XOAUTH2") && !sasl_takes_token("PLAIN") && !sasl_takes_token(NULL));
+        assert_true(sasl_takes_token("XOAUTH2") && !sasl_takes_token("PLAIN") &&
+                    !sasl_takes_token(NULL));
 }
 
 int main(void)
@@ -326,7 +349,8 @@ int main(void)
                 cmocka_unit_test(test_scram_bound),  cmocka_unit_test(test_xoauth2),
                 cmocka_unit_test(test_oauthbearer),  cmocka_unit_test(test_token_errors),
                 cmocka_unit_test(test_token_limits), cmocka_unit_test(test_nonsense),
-                cmocka_unit_test(test_ceiling),      cmocka_unit_test(test_choice),       cmocka_unit_test(test_scram_costly),
+                cmocka_unit_test(test_ceiling),      cmocka_unit_test(test_choice),
+                cmocka_unit_test(test_scram_costly),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
