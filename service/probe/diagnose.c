@@ -24,6 +24,13 @@ static int set_cause(Finding *finding, const char *cause)
 
 /* --- our own side ---------------------------------------------------------------------------------------------- */
 
+/* One on this computer answers also when it can ask nobody: that it failed. */
+static bool resolver_is_cut_off(const Session *session)
+{
+        return session->no.kind == OUTCOME_DNS && session->no.dns == DNS_SERVFAIL &&
+               dns_is_local(session->dns);
+}
+
 int diagnose_offline(Session *session, Finding *finding)
 {
         Network network;
@@ -34,7 +41,8 @@ int diagnose_offline(Session *session, Finding *finding)
                 return r;
         if (!network.link)
                 what = "no network interface is up with an address";
-        else if (!network.route4 && !network.route6 && dns_route(session->dns) != 0)
+        else if (!network.route4 && !network.route6 &&
+                 (dns_route(session->dns) != 0 || resolver_is_cut_off(session)))
                 what = "there is no way out of the local network";
         if (!what)
                 return 0;

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "wire/address.h"
 #include "wire/dns.h"
 #include "wire/network.h"
 
@@ -1119,6 +1120,30 @@ int dns_route(Dns *dns)
         }
         ares_free_data(list);
         return result;
+}
+
+static bool address_is_loopback(const struct sockaddr *address)
+{
+        return !address_allowed(address, ADDRESS_PRIVATE) &&
+               address_allowed(address, ADDRESS_LOCAL);
+}
+
+bool dns_is_local(Dns *dns)
+{
+        struct ares_addr_port_node *list = NULL;
+        bool local = true;
+
+        if (dns_refresh(dns) < 0 ||
+            ares_get_servers_ports(dns->current->ares, &list) != ARES_SUCCESS)
+                return false;
+        for (struct ares_addr_port_node *at = list; at; at = at->next) {
+                struct sockaddr_storage to = {};
+
+                address_set(&to, at->family, &at->addr);
+                local &= address_is_loopback((struct sockaddr *) &to);
+        }
+        ares_free_data(list);
+        return local;
 }
 
 DnsRecords *dns_records_free(DnsRecords *records)

@@ -60,6 +60,8 @@ int dns_alias_loops(Dns *dns, const char *name, bool *ret);
 int dns_lives(Dns *dns, bool *ret);
 /* Has the kernel a way to one of the name servers? 0, or the errno. */
 int dns_route(Dns *dns);
+/* Are all of them on this computer, and so always in reach, whatever they know of the world? */
+bool dns_is_local(Dns *dns);
 
 DnsAddresses *dns_addresses_free(DnsAddresses *addresses);
 DEFINE_CLEANUP(DnsAddresses, dns_addresses_free);

@@ -11,6 +11,7 @@ import json
 import os
 import pty
 import re
+import socket
 import sqlite3
 import ssl
 import struct
@@ -741,3 +742,24 @@ def test_stapled_word_of_the_issuer(lab, build, status, cause):
         else:
             assert setup.wait_step('incoming.tls', 'passed', 'failed').status == 'passed'
         setup.cancel()
+
+
+def test_offline_behind_a_resolver_of_ones_own(build):
+    """A stub on this computer answers although it can ask nobody: "failed" is all that it knows then."""
+    with Lab() as lab, Bus(build, lab=lab) as bus, Connection(bus) as client:
+        stub = lab.client.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        stub.bind(('127.0.0.53', 53))
+
+        def answer():
+            while True:
+                try:
+                    question, who = stub.recvfrom(4096)
+                except OSError:
+                    return
+                stub.sendto(question[:2] + b'\x81\x82' + question[4:6] + bytes(6) + question[12:], who)
+        threading.Thread(target=answer, daemon=True).start()
+        lab.set_resolver('127.0.0.53')
+        setup = probe(client, 'pop.example.test', 995)
+        setup.wait_state('failed')
+        assert setup['Cause'] == 'net.offline', setup.steps['incoming.dns']
+        stub.close()
