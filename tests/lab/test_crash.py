@@ -410,6 +410,44 @@ def test_order_oracle():
     assert order_faults(parse(unfinished), True)[0]
 
 
+# -- a disk that fails
+
+FAULTS = [('fsync', 'EIO', 'delivery.refused'), ('renameat2', 'EIO', 'delivery.refused'), ('openat', 'EMFILE', None),
+          ('fdatasync', 'EIO', None), ('pwrite64', 'ENOSPC', None)]
+
+
+@pytest.mark.parametrize('call,error,cause', FAULTS, ids=[f'{c}-{e}' for c, e, _ in FAULTS])
+def test_fault(site, call, error, cause):
+    """One call fails at one point of a fetch: the service lives, nothing is lost or deleted too early, and the next fetch makes it good."""
+    items = five()
+    site.fill(items)
+    expected = collections.Counter(digest(m.data) for m in read_mailbox(site.lab, site.user, site.password))
+    site.restore('delete')
+    highest = highest_counts(site.traced((call,), site.fetch_action))[call]
+    site.bus.kill_service()
+    causes = set()
+    for n in range(1, highest + 1) if LONG else spread(highest, 2, max(1, highest // 3)):
+        site.restore('delete')
+        site.fill(items)
+        pid = site.start()
+        with Strace(site.lab, pid, [call], site.trace, fail_at=n, error=error):
+            over = site.fetch_action()
+            site.c.wait(over, 60, f'{call} {n} to be over')
+            run = [s.args[0] for s in site.c.signals if s.member == 'RunFinished'][-1]
+        assert site.bus.service_pid() == pid, f'{call} {n} ended it'
+        causes.add(run['cause'])
+        try:
+            site.check_after_kill(False, expected)
+            first = site.account.fetch()
+            assert first['cause'] == '', first
+            found, tmp = tree(site.location)
+            assert (found, tmp) == (expected, []), 'lost, doubled or left in tmp/'
+            assert server_files(site.lab, site.user) == 0
+        except AssertionError as failed:
+            raise AssertionError(f'{call} {n} with {error}, {run["cause"]}: {failed}') from None
+    assert cause is None or cause in causes, causes
+
+
 # -- a power cut
 
 def unsynced(calls, state):

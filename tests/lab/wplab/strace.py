@@ -20,13 +20,15 @@ Call = collections.namedtuple('Call', 'thread name text begin end')
 
 class Strace:
     """Attached to process @pid and all of its threads when the constructor returns. @kill_at: killed before the n-th of @calls, or of @kill,
-    if the others are to be seen as well."""
+    if the others are to be seen as well. @fail_at: the n-th of them fails with @error."""
 
-    def __init__(self, lab, pid, calls, out, kill_at=None, paths=True, kill=None):
+    def __init__(self, lab, pid, calls, out, kill_at=None, paths=True, kill=None, fail_at=None, error=None):
         argv = ['/usr/bin/strace', '-f', '-s', '16', '-o', out, '-p', str(pid), '-e', 'trace=' + ','.join(calls),
                 '-e', 'signal=none']
         if kill_at:
             argv += ['-e', f'inject={kill or ",".join(calls)}:signal=SIGKILL:when={kill_at}']
+        if fail_at:
+            argv += ['-e', f'inject={",".join(calls)}:error={error}:when={fail_at}']
         if paths and (kill or not kill_at):
             argv.append('-yy')
         self.pid, self.out = pid, out
