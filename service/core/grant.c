@@ -163,16 +163,6 @@ static bool add_hosts(json_object *to, char *const *hosts)
         return list && json_object_object_add(to, "hosts", list) == 0;
 }
 
-/* The library's copies of secrets are wiped before they are given back. */
-static void wipe(json_object *object, const char *key)
-{
-        json_object *value = json_member(object, key);
-
-        if (json_object_is_type(value, json_type_string))
-                explicit_bzero((void *) (uintptr_t) json_object_get_string(value),
-                               (size_t) json_object_get_string_len(value));
-}
-
 int grant_write(const Grant *grant, Secret **ret)
 {
         json_object *object = json_object_new_object();
@@ -193,8 +183,8 @@ int grant_write(const Grant *grant, Secret **ret)
                 r = secret_new(ret, text, strlen(text));
                 explicit_bzero((void *) (uintptr_t) text, strlen(text));
         }
-        wipe(object, "secret");
-        wipe(object, "refresh");
+        json_wipe(object, "secret");
+        json_wipe(object, "refresh");
         json_object_put(object);
         return r;
 }
@@ -257,8 +247,8 @@ int grant_read(Grant **ret, Core *core, const char *account_id, const Secret *te
         r = json_read(&object, secret_data(text), secret_len(text));
         if (r == 0)
                 r = grant_fill(grant, object);
-        wipe(object, "secret");
-        wipe(object, "refresh");
+        json_wipe(object, "secret");
+        json_wipe(object, "refresh");
         json_object_put(object);
         if (r < 0)
                 return r;

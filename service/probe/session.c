@@ -411,6 +411,12 @@ static int login_not_offered(const Session *session, Finding *ret)
         return dict_set_list(&ret->evidence, KEY_CAPABILITIES, session_mechanisms(session));
 }
 
+/* What lacks the other half of the password for one SCRAM lacks it for all of them: there is one more attempt, and it is not for another SCRAM. */
+static const char *method_rank(const char *method)
+{
+        return text_starts_nocase(method, "SCRAM-") ? "SCRAM-SHA-1" : method;
+}
+
 /* What is left after a refusal that has not judged the secret; NULL: nothing, or it has. A server that offers a method and does not have it has
  * judged nothing; a SCRAM that ends before the proof says that there is nothing to compare it with, which counts as a refusal there. */
 static const char *login_left(const Session *session, const Login *login, const char *method,
@@ -425,7 +431,7 @@ static const char *login_left(const Session *session, const Login *login, const 
                 *refusals = 0;
         else if (!no->unjudged || session->refusals_allowed < 2)
                 return NULL;
-        next.after = method;
+        next.after = method_rank(method);
         return session_method(session, &next);
 }
 
@@ -442,7 +448,7 @@ static int login_attempts(Session *session, Login *login, const char **method, u
         next = *refusals > 0 ? login_left(session, login, *method, no, refusals) : NULL;
         if (!next)
                 return r;
-        login->after = *method;
+        login->after = method_rank(*method);
         *method = next;
         r = login_once(session, login, &second);
         if (r == 1 && second.kind != OUTCOME_REPLY)

@@ -275,3 +275,12 @@ const char *json_text(json_object *object, const char *key, size_t max)
         len = (size_t) json_object_get_string_len(value);
         return len <= max && len == strlen(text) && text_is_clean(text, len) ? text : NULL;
 }
+
+void json_wipe(json_object *object, const char *key)
+{
+        json_object *value = json_member(object, key);
+
+        if (json_object_is_type(value, json_type_string))
+                explicit_bzero((void *) (uintptr_t) json_object_get_string(value),
+                               (size_t) json_object_get_string_len(value));
+}

@@ -17,3 +17,5 @@ json_object *json_member(json_object *object, const char *key);
 int json_flag(json_object *object, const char *key);
 /* A text of at most @max octets without control characters. */
 const char *json_text(json_object *object, const char *key, size_t max);
+/* Wipes the text under @key: what the library gives out as const is its own heap copy. For secrets, before the object is put. */
+void json_wipe(json_object *object, const char *key);

@@ -150,16 +150,6 @@ void oauth_tokens_deinit(OauthTokens *tokens)
         *tokens = (OauthTokens){};
 }
 
-/* What json-c gives out as const is its own heap copy. */
-static void wipe_text(json_object *object, const char *key)
-{
-        json_object *value = json_member(object, key);
-
-        if (json_object_is_type(value, json_type_string))
-                explicit_bzero((void *) (uintptr_t) json_object_get_string(value),
-                               (size_t) json_object_get_string_len(value));
-}
-
 /* Returns 0, also when there is none, -EBADMSG when it could not be sent. */
 static int take_secret(Secret **to, json_object *object, const char *key)
 {
@@ -257,7 +247,7 @@ int oauth_tokens_read(OauthTokens *to, const char *text, size_t len)
                 return r;
         r = json_object_is_type(object, json_type_object) ? tokens_take(&tokens, object) : -EBADMSG;
         for (size_t i = 0; i < ELEMENTS(secrets); i++)
-                wipe_text(object, secrets[i]);
+                json_wipe(object, secrets[i]);
         json_object_put(object);
         if (r < 0) {
                 oauth_tokens_deinit(&tokens);
@@ -353,7 +343,7 @@ int oauth_device_read(OauthDevice *to, const char *text, size_t len)
                 r = -EBADMSG;
         device.expires_sec = take_number(object, "expires_in");
         device.interval_sec = take_number(object, "interval");
-        wipe_text(object, "device_code");
+        json_wipe(object, "device_code");
         json_object_put(object);
         if (r < 0) {
                 oauth_device_deinit(&device);
@@ -388,7 +378,7 @@ int oauth_client_read(OauthClient *to, const char *text, size_t len)
         if (r == 0 && !client.id)
                 r = -EBADMSG;
         client.secret_expires_sec = take_number(object, "client_secret_expires_at");
-        wipe_text(object, "client_secret");
+        json_wipe(object, "client_secret");
         json_object_put(object);
         if (r < 0) {
                 oauth_client_deinit(&client);

@@ -233,3 +233,22 @@ def bus_of_dialogues(build):
         with Bus(build, lab=lab, config=config) as bus, Connection(bus) as client:
             yield lab, client
         lab.fake.close()
+
+
+def test_two_refusals_over_all_mechanisms(bus_of_dialogues):
+    """A SCRAM that ends before the proof may be followed by PLAIN; together they are the two that a server is told at most."""
+    lab, client = bus_of_dialogues
+    path = lab.run.file('dialogues/oauth.d/issuer.conf')
+    if os.path.exists(path):
+        os.unlink(path)
+    port = lab.scripted.play(0, Dialogue(pop('SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN', ('^AUTH ', err('[AUTH] Authentication failed.')))))
+
+    def told():
+        return [line.split()[1] for line in (l if isinstance(l, bytes) else l.encode() for l in lab.scripted.lines(port))
+                if line.upper().startswith(b'AUTH')]
+    for _ in range(2):
+        setup = client.start_setup('alice@example.test', receive_only=True, dry_run=True, incoming=endpoint('odd.example.test', port))
+        setup.wait_need('password')
+        setup.set_password('the same wrong one')
+        assert setup.wait_state('ready', 'failed') == 'failed' and setup['Cause'] == 'auth.bad-credentials'
+        assert told() == [b'SCRAM-SHA-256', b'PLAIN']
