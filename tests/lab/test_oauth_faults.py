@@ -451,3 +451,25 @@ def test_password_changed_at_the_server(build, lab):
         assert done.returncode == 0, (done.stdout, done.stderr)
         made.wait_state('active')
         assert made.fetch()['cause'] == ''
+
+
+def test_provider_that_moves_to_the_browser(client, lab, issuer):
+    """A server that takes no password any more is noticed, nothing is sent to it, and the account says what to do."""
+    port = lab.scripted.play(0, Dialogue(POP.replace('SASL XOAUTH2', 'SASL PLAIN XOAUTH2') % TAKEN.replace(
+        'send +OK Logged in.', 'send +OK Logged in.\non ^AUTH PLAIN .\nsend +OK Logged in.')))
+    setup = start(client, lab, port)
+    setup.set_password('ordinary')
+    assert setup.wait_state('ready', 'failed') == 'ready', setup.all()
+    made = setup.commit()
+    assert made.fetch()['cause'] == ''
+    lab.scripted.play(port, Dialogue(POP % TAKEN))
+    had = lab.scripted.logins(port)
+    assert made.fetch()['cause'] == 'auth.oauth-required'
+    assert made.state == 'needs-authorization' and lab.scripted.logins(port) == had
+    again = oauth.repair(client, made)
+    again.wait_need('authorization')
+    oauth.complete(again, issuer.redirect(oauth.authorize(again)['url']))
+    assert again.wait_state('succeeded', 'failed') == 'succeeded', again.all()
+    made.wait_state('active')
+    assert made.fetch()['cause'] == ''
+    made.remove()
