@@ -10,7 +10,7 @@ typedef struct Answers {
         bool yes;                             /* servers are approved */
         const char *domain;                   /* those of this one are; NULL */
         const char *certificate;              /* the SPKI SHA-256 that is approved, in hex; NULL */
-        bool sign_in;           /* a sign-in is wanted also where nobody can be asked: what to open is printed */
+        bool sign_in; /* a sign-in is wanted also where nobody can be asked: what to open is printed */
         const char *flow;       /* of it: "code", "device"; NULL: what there is */
         bool password_optional; /* an empty answer ends the matter without a complaint */
         bool may_retry;         /* a failure can be answered, too: again, with another password */
@@ -26,7 +26,8 @@ int answers_read(Cli *cli, const struct Arguments *arguments, Answers *ret);
 #define ANSWER_OPTIONS                                                                         \
         { "password-file", 0, "FILE", "Read the password from FILE (- is standard input)" },   \
                 { "outgoing-password-file", 0, "FILE", "Another password for sending" },       \
-                { "sign-in", 0, "HOW", "Sign in by browser or device, where the provider has it" },     \
+                { "sign-in", 0, "HOW",                                                         \
+                  "Sign in by browser or device, where the provider has it" },                 \
                 { "yes", 'y', NULL, "Approve servers of other domains (never certificates)" }, \
                 { "approve-domain", 0, "DOMAIN", "Approve servers of this domain" },           \
         {                                                                                      \

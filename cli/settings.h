@@ -4,15 +4,14 @@
 
 #include "cli/verb.h"
 
-#define SETTING_OPTIONS                                                       \
-        { "folders", 0, "NAME,...",                                           \
-          "IMAP folders that are fetched besides INBOX" },                    \
-                { "keep", 0, "server|none|Nd",                                \
+#define SETTING_OPTIONS                                                               \
+        { "folders", 0, "NAME,...", "IMAP folders that are fetched besides INBOX" },  \
+                { "keep", 0, "server|none|Nd",                                        \
                   "Leave fetched mail there (default), delete it, or after N days" }, \
-                { "interval", 0, "SECONDS", "How often to fetch" },           \
-                { "delivery", 0, "maildir|lmtp", "Where fetched mail goes" }, \
-        {                                                                     \
-                "display-name", 0, "TEXT", "Your name in mail that you send"  \
+                { "interval", 0, "SECONDS", "How often to fetch" },                   \
+                { "delivery", 0, "maildir|lmtp", "Where fetched mail goes" },         \
+        {                                                                             \
+                "display-name", 0, "TEXT", "Your name in mail that you send"          \
         }
 
 /* The dictionary for Commit and Configure, with what was given. The caller owns it. */

@@ -16,10 +16,11 @@
 
 /* In the order of the help. */
 const Verb *const verbs[] = {
-        &verb_add,       &verb_list,      &verb_show,   &verb_fetch,       &verb_history,
-        &verb_watch,     &verb_why,       &verb_pause,  &verb_resume,      &verb_password,
-        &verb_authorize, &verb_token, &verb_configure, &verb_remove, &verb_doctor, &verb_report,
-        &verb_discover,  &verb_explain,   &verb_causes, &verb_oauth_client, &verb_completions, NULL,
+        &verb_add,         &verb_list,     &verb_show,      &verb_fetch,  &verb_history,
+        &verb_watch,       &verb_why,      &verb_pause,     &verb_resume, &verb_password,
+        &verb_authorize,   &verb_token,    &verb_configure, &verb_remove, &verb_doctor,
+        &verb_report,      &verb_discover, &verb_explain,   &verb_causes, &verb_oauth_client,
+        &verb_completions, NULL,
 };
 
 const Option common_options[] = {
