@@ -294,7 +294,11 @@ static void scheduler_reap(Scheduler *scheduler)
                 account->fiber = fiber_cancel(account->fiber);
                 lanes_done(scheduler->lanes, account);
                 account_note_end(account);
-                scheduler_plan(scheduler, account, 0);
+                /* Asked for after the run was over, and before its fiber was: nobody else remembers. */
+                if (account->run_manual && !account_stopped(account))
+                        scheduler_now(scheduler, account);
+                else
+                        scheduler_plan(scheduler, account, 0);
         }
 }
 

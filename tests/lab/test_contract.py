@@ -324,6 +324,24 @@ def test_properties_before_what_tells_of_them(root, account):
     assert [c['Run'] for c in before if 'Run' in c][-1] == {}
 
 
+def test_fetch_at_the_end_of_a_fetch(root, account):
+    """A fetch that is asked for at the very moment at which another one ends is not forgotten: each run that was promised comes."""
+    account.caller = root
+    root.objects()
+    begun = time.monotonic()
+    account.fetch()
+    took = time.monotonic() - begun
+    for i in range(40):
+        since = len(root.signals)
+        first = account.fetch_now()
+        time.sleep(took * (0.3 + i / 40))
+        promised = {first, account.fetch_now()}
+
+        def over():
+            return promised <= {s.args[0]['run'] for s in root.signals[since:] if s.member == 'RunFinished' and s.path == account.path}
+        root.wait(over, 60, f'one of the runs {promised}')
+
+
 class Recorder:
     """The bare order in which messages come to a connection."""
 
