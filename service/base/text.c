@@ -242,6 +242,13 @@ int list_append(char ***list, const char *text, size_t max)
         return 0;
 }
 
+int list_append_bounded(char ***list, const char *text, size_t max)
+{
+        int r = list_append(list, text, max);
+
+        return r == -ENOBUFS ? 0 : r;
+}
+
 int list_copy(char ***ret, char *const *list)
 {
         _cleanup_list_ char **copy = NULL;

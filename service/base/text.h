@@ -43,6 +43,8 @@ static inline void list_freep(char ***list)
 size_t list_len(char *const *list);
 /* Appends a copy, at most @max entries. Returns 0, -ENOMEM, -ENOBUFS. */
 int list_append(char ***list, const char *text, size_t max);
+/* The same, but what does not fit is left out: a list from a server that is too long is no fault of ours. Returns 0, -ENOMEM. */
+int list_append_bounded(char ***list, const char *text, size_t max);
 int list_copy(char ***ret, char *const *list);
 bool list_contains_nocase(char *const *list, const char *text);
 /* Joined by @separator into a new string. Returns 0, -ENOMEM. */

@@ -375,14 +375,6 @@ void imap_capabilities_clear(ImapCapabilities *capabilities)
         *capabilities = (ImapCapabilities){};
 }
 
-/* Full lists are no fault of ours: what is beyond them is ignored. */
-static int keep(char ***list, const char *text, size_t max)
-{
-        int r = list_append(list, text, max);
-
-        return r == -ENOBUFS ? 0 : r;
-}
-
 static int capability_sasl(ImapCapabilities *capabilities, const char *word, size_t len)
 {
         char name[MECHANISM_MAX + 1];
@@ -391,7 +383,7 @@ static int capability_sasl(ImapCapabilities *capabilities, const char *word, siz
         if (!name[0] || !text_is_clean(name, strlen(name)) ||
             list_contains_nocase(capabilities->sasl, name))
                 return 0;
-        return keep(&capabilities->sasl, name, MECHANISMS);
+        return list_append_bounded(&capabilities->sasl, name, MECHANISMS);
 }
 
 static int capability_take(ImapCapabilities *capabilities, const char *word, size_t len)
@@ -423,7 +415,7 @@ static int capability_take(ImapCapabilities *capabilities, const char *word, siz
         if (len > 5 && word_is(word, 5, "AUTH=") &&
             capability_sasl(capabilities, word + 5, len - 5) < 0)
                 return -ENOMEM;
-        return keep(&capabilities->list, shown, LIMIT_REPLY_LINES);
+        return list_append_bounded(&capabilities->list, shown, LIMIT_REPLY_LINES);
 }
 
 int imap_parse_capabilities(ImapCapabilities *capabilities, const char *text, size_t len)

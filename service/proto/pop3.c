@@ -130,14 +130,6 @@ void pop3_capabilities_clear(Pop3Capabilities *capabilities)
         *capabilities = (Pop3Capabilities){};
 }
 
-/* Full lists are no fault of ours: what is beyond them is ignored. */
-static int list_append_bounded(char ***list, const char *text, size_t max)
-{
-        int r = list_append(list, text, max);
-
-        return r == -ENOBUFS ? 0 : r;
-}
-
 static int capability_keep_line(Pop3Capabilities *capabilities, const char *line, size_t len)
 {
         char shown[LIMIT_REPLY_TEXT + 1];

@@ -76,14 +76,6 @@ void smtp_extensions_clear(SmtpExtensions *extensions)
         *extensions = (SmtpExtensions){};
 }
 
-/* Full lists are no fault of ours: what is beyond them is ignored. */
-static int list_append_bounded(char ***list, const char *text, size_t max)
-{
-        int r = list_append(list, text, max);
-
-        return r == -ENOBUFS ? 0 : r;
-}
-
 static int extension_auth(SmtpExtensions *extensions, const char *p, size_t len)
 {
         while (len > 0) {
