@@ -106,9 +106,9 @@ def tell_idle(lab, counts, seconds):
 # -- all at once
 
 def fill(lab, users, messages, octets):
-    mails = measure.ordinary_mail(messages, octets)
+    mails = list(measure.ordinary_mail(messages, octets))
     for user in users:
-        lab.set_account(user, password='pw', pop3='', imap='', smtp='')
+        lab.set_account(user, password='pw')
         mailbox.fill(lab.maildir(user), mails)
 
 
@@ -159,14 +159,14 @@ def poll_all(c, bus, accounts):
 def busy(n, messages, octets):
     users = [f'many{i}@example.test' for i in range(n)]
     with Lab() as lab:
-        fill(lab, users[:1], 0, 0)
         config = {'service': {'log-level': 'warning'}, 'limits': {'accounts-per-uid': 100000, 'setups-per-uid': 64},
                   'discovery': {'searches-per-minute': 100000},
                   'fetch': {'interval': '1d', 'dialogues-per-host': 64, 'logins-per-minute': 1000000}}
         with Bus(BUILD, lab=lab, config=config) as bus, Connection(bus) as c:
             accounts = []
             for user in users:                  # while their mailboxes are empty
-                lab.set_account(user, password='pw', pop3='', imap='', smtp='')
+                lab.set_account(user, password='pw')
+                mailbox.fill(lab.maildir(user), [])
                 setup = c.start_setup(user, receive_only=True, incoming=endpoint(HOST, 995, protocol='pop3'))
                 setup.wait_need('password')
                 setup.set_password('pw')
@@ -185,7 +185,7 @@ def busy(n, messages, octets):
                    ['waypost, nothing new', nothing[0], None, nothing[1], nothing[1] * 1000 / n],
                    ['mpop, one by one', one[1], one[0] / one[1], one[2], one[2] * 1000 / n],
                    ['mpop, 64 at a time', many[1], many[0] / many[1], many[2], many[2] * 1000 / n]])
-    print(f'  peak resident memory of the service: {rss / 2**20:.1f} MB')
+    print(f'  peak resident memory of the service: {rss:.1f} MB')
     return {'waypost': new, 'nothing': nothing, 'mpop': one, 'mpop-64': many, 'rss': rss}
 
 
