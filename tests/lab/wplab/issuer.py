@@ -67,8 +67,9 @@ class Issuer:
                     'secret': self.secret, 'aliases': aliases or {}}
         self.settings = lab.run.write('issuer/settings.json', json.dumps(settings))
         # Node looks for packages beside the program.
-        shutil.copy(os.path.join(HERE, 'issuer.mjs'), os.path.join(path, f'issuer-{os.getpid()}.mjs'))
-        self.program = os.path.join(path, f'issuer-{os.getpid()}.mjs')
+        self.program = lab.run.file('issuer', 'issuer.mjs')
+        shutil.copy(os.path.join(HERE, 'issuer.mjs'), self.program)
+        os.symlink(path + '/node_modules', lab.run.file('issuer', 'node_modules'))
         self.start()
 
     def start(self):
@@ -89,10 +90,6 @@ class Issuer:
         """All that was granted to @user is over, at the provider."""
         time.sleep(1.1)         # whole seconds are compared
         Browser(self.lab).ask('POST', f'{ISSUER}/lab/revoke?user=' + urllib.parse.quote(user))
-
-    def close(self):
-        if os.path.exists(self.program):
-            os.unlink(self.program)
 
 
 class Browser:

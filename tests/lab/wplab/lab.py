@@ -151,8 +151,6 @@ class Lab:
         for part in ('scripted', 'web'):
             if hasattr(self, part):
                 getattr(self, part).close()
-        if getattr(self, 'issuer', None):
-            self.issuer.close()
         if self.run:
             self.run.close()
 
