@@ -461,6 +461,12 @@ int delivery_end(Delivery *delivery, const uint8_t digest[DIGEST_LEN], unsigned 
         r = out_flush(delivery);
         if (r < 0)
                 return r;
+        /* One that could not be handed over, when the fetch was cancelled for instance, is still here and full. */
+        if (delivery->filling && delivery->filling->n == BATCH_MESSAGES) {
+                r = batch_hand_over(delivery);
+                if (r < 0)
+                        return r;
+        }
         if (!delivery->filling) {
                 delivery->filling = calloc(1, sizeof(*delivery->filling));
                 if (!delivery->filling)

@@ -313,6 +313,18 @@ def test_interrupt_cleans_up(none, stage):
     assert not objects_left(none) and not none.client.accounts()
 
 
+def test_interrupt_while_it_fetches_leaves_the_account(none, lab):
+    if not os.path.exists(lab.maildir('big@example.test')):
+        fill(lab.maildir('big@example.test'), messages(count=1000, seed=3, large_one=True))
+    with wizard(none, 'add', 'big@example.test', password_file(lab, 'bigpw', 'bigpw')) as terminal:
+        terminal.wait(r'^ . +Fetch ')
+        terminal.key('C-c')
+        assert terminal.finish() == 130
+        text = terminal.text(history=True)
+        assert 'Interrupted. The account is added and stays' in text and ' %' not in text
+    assert [a['Address'] for a in none.client.accounts()] == ['big@example.test']
+
+
 # -- sizes
 
 def test_sixty_columns(none):
