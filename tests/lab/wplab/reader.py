@@ -146,5 +146,7 @@ def read_imap(lab, user, password, folder='INBOX'):
     """Every message of @folder: the octets of its BODY[]."""
     reader = ImapReader.of_lab(lab, user, password)
     with reader.sock:
-        reader.command(f'EXAMINE "{folder}"')
+        opened = reader.command(f'EXAMINE "{folder}"')
+        if any(line == b'* 0 EXISTS\r\n' for line, _ in opened):      # some refuse 1:* then
+            return []
         return [octets.replace(b'\r\n', b'\n') for _, octets in reader.command('FETCH 1:* (BODY.PEEK[])') if octets is not None]
