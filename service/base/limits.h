@@ -24,7 +24,7 @@ enum {
         LIMIT_RESPONSE = 256 * 1024, /* octets of one IMAP response, message content not counted */
         LIMIT_UNTAGGED = 20000,      /* IMAP responses nobody asked for, before the one that was */
         LIMIT_FOLDERS = 1000,        /* folders of an account that are looked at */
-        LIMIT_FOLDER_LOCAL = 240, /* octets of its name in the Maildir */
+        LIMIT_FOLDER_LOCAL = 240,    /* octets of its name in the Maildir */
         LIMIT_FOLDER = 500,          /* octets of a folder's name */
         LIMIT_ADDRESSES = 16,        /* addresses of one host that are tried */
         LIMIT_DNS_RECORDS = 64,      /* records kept of one answer */
@@ -34,7 +34,7 @@ enum {
         /* our own dialogues */
         LIMIT_DIALOGUES = 256,
         LIMIT_DIALOGUES_PER_HOST = 2,
-        LIMIT_IDLE = 1000, /* dialogues that wait for news */
+        LIMIT_IDLE = 1000,            /* dialogues that wait for news */
         LIMIT_STACK = 256 * 1024,     /* octets of a fiber's stack */
         LIMIT_TRANSCRIPT = 64 * 1024, /* octets kept of one dialogue */
         /* from callers */
@@ -63,8 +63,9 @@ enum {
 #define LIMIT_GREETING_USEC (30 * USEC_PER_SEC)
 #define LIMIT_COMMAND_USEC (60 * USEC_PER_SEC) /* one reply, tarpits of a wrong password included */
 #define LIMIT_IDLE_USEC (60 * USEC_PER_SEC)    /* no octet of a message */
-#define LIMIT_ALIVE_USEC (10 * USEC_PER_SEC)   /* an answer that shows that an old connection still lives */
-#define LIMIT_HTTPS_USEC (10 * USEC_PER_SEC)   /* one document, redirects included */
+#define LIMIT_ALIVE_USEC \
+        (10 * USEC_PER_SEC) /* an answer that shows that an old connection still lives */
+#define LIMIT_HTTPS_USEC (10 * USEC_PER_SEC) /* one document, redirects included */
 #define LIMIT_DISCOVERY_USEC (20 * USEC_PER_SEC)
 #define LIMIT_SECRET_FD_USEC (5 * USEC_PER_SEC)
 #define LIMIT_POLKIT_USEC (25 * USEC_PER_SEC)          /* its answer when nobody is asked */

@@ -15,7 +15,7 @@ typedef struct Config {
         bool allow_private; /* servers named by the user may be private even without approval; default false */
         bool allow_local; /* loopback and link-local; default false, true with --user */
         /* [diagnosis] */
-        bool controls;          /* ask hosts that have nothing to do with the account, when it decides something; default on */
+        bool controls; /* ask hosts that have nothing to do with the account, when it decides something; default on */
         char *connectivity_url; /* http, its answer begins with @connectivity_response; NULL (empty): off */
         char *connectivity_response;
         /* [limits] */
@@ -30,8 +30,10 @@ typedef struct Config {
         uint64_t logins_per_minute;             /* at one host; default 600 */
         /* one run's share; what is left over comes with the next, which follows soon; defaults 20000, 1 GiB, 15 min */
         uint64_t run_messages, run_bytes, run_usec;
-        uint64_t idle_connections; /* that wait for news at the same time; default and at most LIMIT_IDLE */
-        uint64_t idle_renew_usec;  /* how long one IDLE lasts; default 12 min, below what any provider allows */
+        uint64_t
+                idle_connections; /* that wait for news at the same time; default and at most LIMIT_IDLE */
+        uint64_t
+                idle_renew_usec; /* how long one IDLE lasts; default 12 min, below what any provider allows */
         uint64_t message_maximum; /* a larger one is skipped; default 1 GiB */
         /* [delivery] */
         char *lmtp_socket; /* NULL: accounts cannot choose LMTP */
@@ -40,10 +42,10 @@ typedef struct Config {
         uint64_t verification_timeout_usec; /* until "not arrived"; default 3 min */
         /* [discovery] */
         bool table, pacc, autoconfig, srv, mx, certificate,
-                guess; /* sources that are on; default all */
-        bool http;     /* autoconfig over plain HTTP; default off */
+                guess;          /* sources that are on; default all */
+        bool http;              /* autoconfig over plain HTTP; default off */
         uint64_t patience_usec; /* how long a trusted answer waits for better ones; default 1 s */
-        char *ispdb;   /* base URL, https, ends in '/'; NULL (empty): off */
+        char *ispdb;            /* base URL, https, ends in '/'; NULL (empty): off */
         char *providers_directory, *autoconfig_directory,
                 *replies_directory; /* the administrator's */
         /* [secrets] */

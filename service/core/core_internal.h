@@ -52,7 +52,7 @@ struct Core {
         Fiber *network_watch;
         bool online;        /* as the network watch has seen last */
         uint64_t addresses; /* and which ones */
-        Push *push; /* dialogues that wait for news */
+        Push *push;         /* dialogues that wait for news */
         Account **accounts;
         size_t n_accounts;
         Account *accounts_by_id[ACCOUNT_BUCKETS];
@@ -63,7 +63,7 @@ struct Core {
         size_t n_registrations;
         Errand *errands;
         Fiber *rekeying; /* seals secrets anew after the key was changed */
-        Fiber *janitor; /* ends setups whose time is over */
+        Fiber *janitor;  /* ends setups whose time is over */
         FiberQueue janitor_queue;
         char why[160]; /* behind ret_why */
 };
@@ -98,8 +98,8 @@ void core_setup_ended(Core *core, uid_t uid);
 int core_search_allowed(Core *core, uid_t uid);
 
 /* Runs @func(@arg) on a fiber of its own, that ends with the core at the latest; then @release(@arg). Takes @arg with 0. */
-int core_start_errand(Core *core, const char *name, int (*func)(void *arg), void (*release)(void *arg),
-                      void *arg);
+int core_start_errand(Core *core, const char *name, int (*func)(void *arg),
+                      void (*release)(void *arg), void *arg);
 /* What the table says that a mail server takes without offering it; NULL none. */
 const char *core_unlisted_mechanism(const Core *core, const char *host);
 /* To which addresses issuers may resolve. */
@@ -139,24 +139,25 @@ typedef struct Trouble {
 
 struct Account {
         Core *core;
-        Trouble past;  /* the last one */
-        bool relapsed; /* what stands now is that one again: told already */
+        Trouble past;                      /* the last one */
+        bool relapsed;                     /* what stands now is that one again: told already */
         CertificateRecord certificates[2]; /* by Side */
         unsigned forecast[2];              /* the last one told, in days; 0 none */
         AccountRecord record;
         AccountState state;
         char **warnings;
-        HeapEntry due; /* in the scheduler's heap; clock_now() units */
+        HeapEntry due;       /* in the scheduler's heap; clock_now() units */
         Account *next_by_id; /* in its bucket */
         /* while it is due and waits for its turn, see core/lane.h */
         struct Lane *lane;
         Account *line_next, *line_before;
         bool waiting;
-        unsigned eager;    /* how often its interval is halved */
-        uint64_t bytes_gone, counted_usec; /* of what was fetched, the owner has thrown away; when that was counted */
+        unsigned eager; /* how often its interval is halved */
+        uint64_t bytes_gone,
+                counted_usec; /* of what was fetched, the owner has thrown away; when that was counted */
         bool run_arrived;  /* the last run has delivered something */
         bool known_before; /* and it was not the first one */
-        Fiber *fiber; /* the run under way */
+        Fiber *fiber;      /* the run under way */
         bool run_manual, removing;
         bool disowned;        /* its uid has another login name by now */
         bool gone;            /* deleted from the store, and about to be freed */
@@ -171,12 +172,12 @@ struct Account {
         unsigned maildrop_waiters;
         FiberQueue maildrop_queue;
         unsigned secrets_under_way; /* changes of its secrets that are not durable yet */
-        struct Grant *grant;      /* NULL: it signs in by password */
-        Secret *doubted;          /* a new password that looks wrong, and was said only once; NULL */
-        struct Parked *parked;         /* its dialogue that waits for news; NULL none */
+        struct Grant *grant;        /* NULL: it signs in by password */
+        Secret *doubted;       /* a new password that looks wrong, and was said only once; NULL */
+        struct Parked *parked; /* its dialogue that waits for news; NULL none */
         uint64_t push_not_before_usec; /* its server does not keep such a dialogue */
-        uint64_t last_login_usec; /* clock_now() units, for LOGIN-DELAY */
-        uint64_t broken_usec;     /* when the last dialogue ended without QUIT; 0 it did not */
+        uint64_t last_login_usec;      /* clock_now() units, for LOGIN-DELAY */
+        uint64_t broken_usec;          /* when the last dialogue ended without QUIT; 0 it did not */
         /* A fetch that comes across the verification mail tells the setup that looks for it. */
         char verify_token[33]; /* "" none */
         VerificationMatch verify_match;

@@ -34,7 +34,7 @@ typedef struct FetchItem {
 typedef struct Fetch Fetch;
 
 typedef struct FetchProtocol {
-        bool names_last; /* a name is never given to another message */
+        bool names_last;  /* a name is never given to another message */
         size_t state_len; /* octets of f->state, zeroed at first */
         /* Signed in: lists, chooses, reads, deletes, in this order:
          *   its own list of FetchItem -> fetch_match() -> (fetch_mistrust() ...) -> fetch_expect_renamed() where names may have changed

@@ -25,9 +25,9 @@ typedef struct AccountRecord {
         Endpoint incoming, outgoing; /* outgoing.host NULL: receive-only */
         bool same_secret;            /* outgoing signs in with the incoming secret */
         Keep keep;
-        uint64_t keep_days;         /* with KEEP_DAYS */
-        char *delivery;             /* how mail is handed over: NULL into the Maildir, "lmtp" */
-        char *folders;              /* of IMAP, besides INBOX: names in UTF-8, each ended by LF; NULL none */
+        uint64_t keep_days; /* with KEEP_DAYS */
+        char *delivery;     /* how mail is handed over: NULL into the Maildir, "lmtp" */
+        char *folders; /* of IMAP, besides INBOX: names in UTF-8, each ended by LF; NULL none */
         uint64_t interval_usec;     /* the user's wish */
         uint64_t poll_minimum_usec; /* what the server demands: LOGIN-DELAY, checkInterval */
         char *location;             /* the Maildir */
@@ -50,8 +50,9 @@ typedef struct CertificateRecord {
         char *host; /* NULL: nothing was seen yet */
         char spki[65];
         uint64_t not_after_usec;
-        uint64_t changed_usec;        /* when the key became another one; 0 never */
-        uint64_t approved_until_usec; /* it does not verify, and was approved until then; 0: not needed */
+        uint64_t changed_usec; /* when the key became another one; 0 never */
+        uint64_t
+                approved_until_usec; /* it does not verify, and was approved until then; 0: not needed */
 } CertificateRecord;
 
 void certificate_record_deinit(CertificateRecord *record);

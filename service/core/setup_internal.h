@@ -51,9 +51,9 @@ typedef struct SetupSide {
         Attempt now, best;
         const Endpoint *tried[LIMIT_CANDIDATES + 1]; /* and failed */
         size_t n_tried;
-        bool probing;     /* the attempt is under way */
-        bool live, told;  /* Steps show it while it goes; have they shown one */
-        bool given_up;    /* no server is left */
+        bool probing;    /* the attempt is under way */
+        bool live, told; /* Steps show it while it goes; have they shown one */
+        bool given_up;   /* no server is left */
         Session session;
         Secret *secret; /* given for this side */
         Fiber *fiber;
@@ -70,7 +70,7 @@ struct Setup {
         Core *core;
         char id[ID_SIZE];
         uid_t uid;
-        bool dropped; /* need not stay readable any longer */
+        bool dropped;    /* need not stay readable any longer */
         unsigned n_held; /* calls that wait in here: it is not freed under them */
         char *creator;
         char *address_text;
@@ -91,7 +91,7 @@ struct Setup {
         struct Authorization *authorization; /* a sign-in in the browser; NULL: none is under way */
         struct Grant *grant;                 /* what it, or the account, has; NULL */
         bool repair_password, repair_authorization; /* the caller's word for how */
-        bool preparing;                      /* a side finds out how to sign in: once is enough for both */
+        bool preparing;  /* a side finds out how to sign in: once is enough for both */
         Secret *doubted; /* looks wrong, and was said only once; NULL */
         Transcript *transcript;
         uint64_t serial, touched_usec, ended_usec;

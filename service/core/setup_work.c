@@ -158,7 +158,8 @@ static int nothing_opens(const SetupSide *s, Finding *finding)
         if (r == 0)
                 r = dict_set_text(&finding->evidence, KEY_USER, s->endpoint.user);
         if (r == 0 && s->candidate)
-                r = dict_set_text(&finding->evidence, KEY_SOURCE, source_name(s->candidate->source));
+                r = dict_set_text(&finding->evidence, KEY_SOURCE,
+                                  source_name(s->candidate->source));
         return r;
 }
 
@@ -204,9 +205,10 @@ static int side_way(SetupSide *s, Way *ret, Finding *finding)
         r = side_prepare_authorization(s, issuer, finding);
         if (r < 0)
                 return r;
-        *ret = r == 0 && authorization_is_for(setup->authorization, s->endpoint.host) ? WAY_AUTHORIZATION
-               : useless                                                            ? WAY_NONE
-                                                                                    : WAY_PASSWORD;
+        *ret = r == 0 && authorization_is_for(setup->authorization, s->endpoint.host)
+                       ? WAY_AUTHORIZATION
+               : useless ? WAY_NONE
+                         : WAY_PASSWORD;
         if (*ret == WAY_NONE && !finding->cause)
                 return nothing_opens(s, finding);
         if (*ret == WAY_PASSWORD)
@@ -220,7 +222,8 @@ static bool authorization_over(Setup *setup, Side side, const Need *need)
         Grant *grant;
 
         return setup_uses_grant(setup, side) || setup_secret(setup, side) ||
-               (setup->authorization && authorization_result(setup->authorization, &grant, &failure));
+               (setup->authorization &&
+                authorization_result(setup->authorization, &grant, &failure));
 }
 
 static int ask_authorization(SetupSide *s, StepId step)
@@ -348,7 +351,8 @@ static void side_drop_grant(SetupSide *s, const Finding *finding)
         Setup *setup = s->setup;
 
         if (finding->status != STEP_FAILED || !text_starts_nocase(finding->cause, "oauth.") ||
-            text_equal(finding->cause, "oauth.temporarily-unavailable") || setup->kind == SETUP_CHECK)
+            text_equal(finding->cause, "oauth.temporarily-unavailable") ||
+            setup->kind == SETUP_CHECK)
                 return;
         setup->grant = grant_unref(setup->grant);
         if (setup->authorization)
@@ -576,7 +580,6 @@ static bool setup_replaces(const Setup *setup)
         return setup->kind == SETUP_PASSWORD || setup->kind == SETUP_REPAIR;
 }
 
-
 static int password_accepted(Setup *setup)
 {
         Account *account = core_account(setup->core, setup->account_id);
@@ -634,7 +637,8 @@ int setup_note_certificates(Setup *setup)
                 if (!setup->sides[i].wanted || !setup_step_passed(setup, step))
                         continue;
                 r = account_note_certificate(account, (Side) i, &seen);
-                account = core_account(setup->core, setup->account_id); /* it may have gone meanwhile */
+                account = core_account(setup->core,
+                                       setup->account_id); /* it may have gone meanwhile */
         }
         return r == -ENOENT ? 0 : r;
 }
@@ -677,8 +681,8 @@ int setup_work(void *arg)
         if (r < 0)
                 log_fault(r, "setup of %s", setup->address_text);
         setup_update_cause(setup);
-        setup_set_state(setup, r < 0 || !all_stand(setup)      ? SETUP_STATE_FAILED
-                               : setup_replaces(setup) ? SETUP_STATE_SUCCEEDED
-                                                               : SETUP_STATE_READY);
+        setup_set_state(setup, r < 0 || !all_stand(setup) ? SETUP_STATE_FAILED
+                               : setup_replaces(setup)    ? SETUP_STATE_SUCCEEDED
+                                                          : SETUP_STATE_READY);
         return r;
 }

@@ -75,8 +75,9 @@ static bool finding_refuses(const Finding *finding)
 
 static int ledger_note(Core *core, const uint8_t *mark, const Finding *finding)
 {
-        uint64_t refusals = finding_refuses(finding) ? dict_number(&finding->evidence, KEY_REFUSALS, 1)
-                                                     : 0;
+        uint64_t refusals = finding_refuses(finding)
+                                    ? dict_number(&finding->evidence, KEY_REFUSALS, 1)
+                                    : 0;
         int r = 0;
 
         for (uint64_t i = 0; i < refusals && r == 0; i++)

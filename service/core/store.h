@@ -62,9 +62,10 @@ int store_messages(Store *store, const char *id,
 int store_messages_reserve(Store *store, const char *id, MessageRecord *records, size_t n);
 /* What a commit says about messages besides its own subject. */
 typedef struct MessageChanges {
-        const uint64_t *done; /* rows that go from MESSAGE_STAGED to MESSAGE_DONE */
-        const uint64_t *dropped;     /* rows that are removed */
-        const MessageRecord *updated; /* rows that get all of this record's values, but for uidl and occurrence; none is fine */
+        const uint64_t *done;    /* rows that go from MESSAGE_STAGED to MESSAGE_DONE */
+        const uint64_t *dropped; /* rows that are removed */
+        const MessageRecord *
+                updated; /* rows that get all of this record's values, but for uidl and occurrence; none is fine */
         size_t n_done, n_dropped, n_updated;
 } MessageChanges;
 

@@ -10,7 +10,7 @@
         "incoming_port, incoming_security, incoming_user, incoming_spki, outgoing_protocol, "      \
         "outgoing_host, outgoing_port, outgoing_security, outgoing_user, outgoing_spki, "          \
         "same_secret, keep, interval_usec, poll_minimum_usec, location, can_send, paused, cause, " \
-        "since_usec, last_success_usec, created_usec, failures, messages_fetched, bytes_fetched, "  \
+        "since_usec, last_success_usec, created_usec, failures, messages_fetched, bytes_fetched, " \
         "keep_days, delivery, folders"
 
 /* In the order of the columns. */
@@ -26,7 +26,7 @@
                NUMBER((a)->interval_usec), NUMBER((a)->poll_minimum_usec), TEXT((a)->location),    \
                NUMBER((a)->can_send), NUMBER((a)->paused), TEXT((a)->cause),                       \
                NUMBER((a)->since_usec), NUMBER((a)->last_success_usec), NUMBER((a)->created_usec), \
-               NUMBER((a)->failures), NUMBER((a)->messages_fetched), NUMBER((a)->bytes_fetched),  \
+               NUMBER((a)->failures), NUMBER((a)->messages_fetched), NUMBER((a)->bytes_fetched),   \
                NUMBER((a)->keep_days), TEXT((a)->delivery), TEXT((a)->folders))
 
 /* --- reading --- */

@@ -77,7 +77,8 @@ static int handover_seal(Setup *setup, Seals *seals)
         _cleanup_(secret_unrefp) Secret *grant = NULL;
         int r = 0;
 
-        if (setup->grant && !setup_uses_grant(setup, SIDE_INCOMING) && !setup_uses_grant(setup, SIDE_OUTGOING)) {
+        if (setup->grant && !setup_uses_grant(setup, SIDE_INCOMING) &&
+            !setup_uses_grant(setup, SIDE_OUTGOING)) {
                 grant_revoke_unref(TAKE(setup->grant));
         } else if (setup->grant) {
                 r = grant_write(setup->grant, &grant);
@@ -85,9 +86,11 @@ static int handover_seal(Setup *setup, Seals *seals)
                         r = seal_secret(setup, "grant", grant, &seals->grant);
         }
         if (r == 0)
-                r = seal_secret(setup, "incoming", setup->sides[SIDE_INCOMING].secret, &seals->incoming);
+                r = seal_secret(setup, "incoming", setup->sides[SIDE_INCOMING].secret,
+                                &seals->incoming);
         if (r == 0 && !setup->record.same_secret)
-                r = seal_secret(setup, "outgoing", setup->sides[SIDE_OUTGOING].secret, &seals->outgoing);
+                r = seal_secret(setup, "outgoing", setup->sides[SIDE_OUTGOING].secret,
+                                &seals->outgoing);
         return r;
 }
 

@@ -107,7 +107,8 @@ static int say(Why *w, const char *id, Verdict verdict, const char *cause, const
         if (r == 0)
                 r = w->each(w->userdata, &check);
         if (r == 0 && verdict == THIS && !w->found)
-                r = text_set(&w->first, cause) < 0 || text_set(&w->first_text, text) < 0 ? -ENOMEM : 0;
+                r = text_set(&w->first, cause) < 0 || text_set(&w->first_text, text) < 0 ? -ENOMEM
+                                                                                         : 0;
         w->found |= verdict == THIS;
         dict_clear(&check);
         return r;

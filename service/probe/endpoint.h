@@ -16,7 +16,8 @@ typedef struct Endpoint {
         Security security;
         char *user;          /* the name to sign in with */
         char *approved_spki; /* hex; the one key accepted although it does not verify; NULL */
-        uint64_t approved_until_usec; /* since 1970: and until when; 0 for ever, in the setup where it was approved */
+        uint64_t
+                approved_until_usec; /* since 1970: and until when; 0 for ever, in the setup where it was approved */
 } Endpoint;
 
 void endpoint_deinit(Endpoint *endpoint);

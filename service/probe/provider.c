@@ -12,8 +12,8 @@
 #include "probe/local_file.h"
 #include "probe/provider.h"
 #include "probe/secret_shape.h"
-#include "proto/json.h"
 #include "proto/address.h"
+#include "proto/json.h"
 
 enum { DOMAINS_MAX = 256, NEAR_MAX = 64 };
 

@@ -38,8 +38,8 @@ typedef struct Provider {
         char *sasl_unlisted;      /* a mechanism that it takes without offering it; NULL none */
         char *oauth_issuer;
         bool oauth_registration; /* the issuer registers programs by itself (RFC 7591) */
-        char *oauth_scopes;     /* separated by blanks; NULL: as the issuer's metadata say */
-        char *oauth_parameters; /* "a=b&c=d": what its authorization page wants besides; NULL */
+        char *oauth_scopes;      /* separated by blanks; NULL: as the issuer's metadata say */
+        char *oauth_parameters;  /* "a=b&c=d": what its authorization page wants besides; NULL */
         /* For issuers without usable metadata; NULL: ask the issuer. */
         char *oauth_authorization, *oauth_token, *oauth_device;
         uint64_t poll_minimum_usec;

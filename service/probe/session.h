@@ -33,12 +33,15 @@ typedef struct Session {
         unsigned policy;        /* AddressPolicy bits */
         Transcript *transcript; /* may be NULL; borrowed */
         /* for the login */
-        bool token;                /* its secret is an OAuth access token, no password */
-        const char *unlisted;      /* a mechanism that this provider takes without offering it; borrowed, NULL none */
-        unsigned refusals_allowed; /* how often the server may say no to this secret; 0 counts as 1 */
-        const Means *means;     /* NULL: no closer look is taken; borrowed */
-        bool thorough;          /* try each address family by itself, too */
-        unsigned relax;         /* TlsRelax bits: the handshake is to learn from, and TLS never comes to stand */
+        bool token; /* its secret is an OAuth access token, no password */
+        const char *
+                unlisted; /* a mechanism that this provider takes without offering it; borrowed, NULL none */
+        unsigned
+                refusals_allowed; /* how often the server may say no to this secret; 0 counts as 1 */
+        const Means *means;       /* NULL: no closer look is taken; borrowed */
+        bool thorough;            /* try each address family by itself, too */
+        unsigned
+                relax; /* TlsRelax bits: the handshake is to learn from, and TLS never comes to stand */
         /* what has been reached so far, owned */
         DnsAddresses *addresses;
         Stream *stream; /* between port and greeting */

@@ -7,7 +7,7 @@
 
 typedef struct Stuff {
         bool dots;     /* for DATA; BDAT counts octets and needs none */
-        bool in_line;   /* the last octet was no line end */
+        bool in_line;  /* the last octet was no line end */
         bool after_cr; /* private */
         bool ambiguous; /* a bare CR came before a dot: some servers take that for the beginning of a line */
 } Stuff;

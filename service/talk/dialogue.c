@@ -98,8 +98,8 @@ int dialogue_read_line(Dialogue *dialogue, Phase phase, const char **ret, size_t
 
         r = stream_read_line(dialogue->stream, phase, ret, ret_len, no);
         if (r == 0 && dialogue->challenges_hidden && is_challenge(*ret, *ret_len))
-                transcript_line(dialogue->transcript, dialogue->label, TRANSCRIPT_SERVER, "+ ******",
-                                strlen("+ ******"));
+                transcript_line(dialogue->transcript, dialogue->label, TRANSCRIPT_SERVER,
+                                "+ ******", strlen("+ ******"));
         else if (r == 0)
                 transcript_line(dialogue->transcript, dialogue->label, TRANSCRIPT_SERVER, *ret,
                                 *ret_len);

@@ -15,8 +15,8 @@ typedef struct Dialogue {
         const char *label;
         Buffer out; /* commands that wait for dialogue_flush() */
         bool busy;
-        Secret *secret;  /* what must not be repeated from answers */
-        Buffer response; /* and the line that carried it */
+        Secret *secret;         /* what must not be repeated from answers */
+        Buffer response;        /* and the line that carried it */
         bool challenges_hidden; /* a SCRAM's salt and signature are enough to guess at the password */
 } Dialogue;
 

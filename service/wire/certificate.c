@@ -63,8 +63,8 @@ int certificate_copy(Certificate **ret, const Certificate *certificate)
                 return -ENOMEM;
         *copy = *certificate;
         copy->errors = copy->names = NULL;
-        copy->subject = copy->issuer = copy->key = copy->protocol = copy->cipher =
-                copy->exchange = NULL;
+        copy->subject = copy->issuer = copy->key = copy->protocol = copy->cipher = copy->exchange =
+                NULL;
         if (list_copy(&copy->errors, certificate->errors) < 0 ||
             list_copy(&copy->names, certificate->names) < 0 ||
             text_set(&copy->subject, certificate->subject) < 0 ||

@@ -30,10 +30,10 @@ typedef struct Certificate {
         char *key;                        /* "RSA 2048", "EC P-256" */
         unsigned chain_len;               /* certificates that the server sent */
         char *protocol, *cipher;          /* "TLSv1.3", "TLS_AES_256_GCM_SHA384" */
-        char *exchange;                   /* the group of the key exchange: "DH 1024", "RSA" for none */
+        char *exchange; /* the group of the key exchange: "DH 1024", "RSA" for none */
         unsigned exchange_bits, cipher_bits;
-        bool legacy;                      /* below TLS 1.3, and without secure renegotiation (RFC 5746) */
-        bool approved;                    /* does not verify, but its key is the approved one */
+        bool legacy;   /* below TLS 1.3, and without secure renegotiation (RFC 5746) */
+        bool approved; /* does not verify, but its key is the approved one */
 } Certificate;
 
 Certificate *certificate_free(Certificate *certificate);

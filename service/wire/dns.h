@@ -12,8 +12,8 @@
 typedef struct Dns Dns;
 
 typedef struct DnsAddresses {
-        struct sockaddr_storage
-                addresses[LIMIT_ADDRESSES]; /* ports 0, in the server's order; dial takes the families by turns, and a family without a route costs it nothing */
+        struct sockaddr_storage addresses
+                [LIMIT_ADDRESSES]; /* ports 0, in the server's order; dial takes the families by turns, and a family without a route costs it nothing */
         unsigned n_addresses;
         char *canonical; /* the name at the end of the CNAME chain, NULL when it is the name that was asked for */
         DnsStatus a, aaaa; /* each family's own answer */

@@ -36,7 +36,9 @@ enum {
         HTTP_PLAIN = 1 << 0, /* http:// on port 80 too, for what nobody is going to trust */
         HTTP_SAME_HOST =
                 1 << 1, /* no redirect to another host: the URL holds what is for this one only */
-        HTTP_ANY_PORT = 1 << 2, /* not 443 alone: for addresses that the user or the administrator answers for */
+        HTTP_ANY_PORT =
+                1
+                << 2, /* not 443 alone: for addresses that the user or the administrator answers for */
 };
 int http_get_with(HttpResponse **ret, Http *http, const char *url, unsigned flags, unsigned policy,
                   Outcome *no);

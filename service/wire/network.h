@@ -9,7 +9,8 @@
 typedef struct Network {
         bool link; /* an interface other than loopback runs and has an address that reaches beyond it */
         bool route4, route6; /* the kernel has a way to the world, by family */
-        uint64_t addresses;  /* changes when the addresses that reach beyond do; means nothing else */
+        uint64_t
+                addresses; /* changes when the addresses that reach beyond do; means nothing else */
 } Network;
 
 /* Returns 0, negative errno. */

@@ -72,7 +72,7 @@ typedef enum DnsStatus {
 typedef struct DialAttempt {
         char address[48]; /* presentation form, no brackets */
         int error; /* 0 connected; errno; ETIMEDOUT our limit; EADDRNOTAVAIL forbidden by policy; ECANCELED lost the race */
-        uint64_t usec; /* from its own start to its end */
+        uint64_t usec;   /* from its own start to its end */
         char by[48];     /* who said by ICMP that there is no way: a router, the host; "" nobody */
         bool prohibited; /* it is forbidden, was said: a firewall */
         bool ours;       /* and it was this machine that said so */
@@ -93,11 +93,12 @@ typedef struct Outcome {
         unsigned alert;  /* TLS alert that we got, 0 none */
         char code[48];   /* POP3 response code without brackets, SMTP enhanced code; "" none */
         char text[LIMIT_REPLY_TEXT +
-                  1];            /* the server's own words, printable; lines joined by " / " */
-        char sasl[32];           /* the status of a token that the server dislikes; "" none */
-        char sasl_text[384];     /* and all that it said about it, printable */
-        bool unjudged;           /* a login ended before the server knew enough to judge the secret */
-        char raw[LIMIT_REPLY_TEXT + 1]; /* the same as it came, for judging: any charset, no NUL; "" when @text says it all */
+                  1];        /* the server's own words, printable; lines joined by " / " */
+        char sasl[32];       /* the status of a token that the server dislikes; "" none */
+        char sasl_text[384]; /* and all that it said about it, printable */
+        bool unjudged;       /* a login ended before the server knew enough to judge the secret */
+        char raw[LIMIT_REPLY_TEXT +
+                 1]; /* the same as it came, for judging: any charset, no NUL; "" when @text says it all */
         unsigned char first[64]; /* the first octets that came instead of what was expected */
         size_t first_len;
         DialReport dial;

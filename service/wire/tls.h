@@ -13,7 +13,8 @@ typedef struct TlsRequest {
                 host; /* the name the user approved: for SNI and for verification, A-labels; may be an IP literal */
         const char *
                 approved_spki; /* hex SHA-256 of the one key accepted although it does not verify; NULL none */
-        unsigned relax; /* TlsRelax bits: a handshake to learn from. It never becomes a connection: stream_start_tls() then returns 1 with
+        unsigned
+                relax; /* TlsRelax bits: a handshake to learn from. It never becomes a connection: stream_start_tls() then returns 1 with
                          * OUTCOME_CERTIFICATE and all facts, also when nothing is wrong with them. */
 } TlsRequest;
 

@@ -69,7 +69,8 @@ static const char *as_tokens(const Buffer *text, bool valid)
                 oauth_tokens_deinit(&tokens);
                 return "taken for tokens";
         }
-        if (buffer_append_text(&around, "{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"x\":") < 0 ||
+        if (buffer_append_text(&around,
+                               "{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"x\":") < 0 ||
             buffer_append(&around, text->data ? text->data : "", text->len) < 0 ||
             buffer_append_text(&around, "}") < 0)
                 return "too long";

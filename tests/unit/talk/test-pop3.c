@@ -59,7 +59,8 @@ static int login(Pop3 *pop3, Outcome *no)
 {
         _cleanup_(secret_unrefp) Secret *secret = peer_password();
 
-        return pop3_login(pop3, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, no);
+        return pop3_login(pop3,
+                          &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, no);
 }
 
 /* --- all of it, not pipelined ------------------------------------------------------------------------------- */
@@ -460,7 +461,11 @@ static void play_long_password(Stream *stream_take, Transcript *transcript)
         memset(password, 'x', sizeof(password));
         assert_int_equal(secret_new(&secret, password, sizeof(password)), 0);
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
-        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true }, &no), 0);
+        assert_int_equal(
+                pop3_login(pop3,
+                           &(Login){ .user = "tim", .secret = secret, .allow_cleartext = true },
+                           &no),
+                0);
 }
 
 /* RFC 5034 section 4: the line with an initial response has at most 255 octets. */
@@ -483,10 +488,25 @@ static void play_unsendable(Stream *stream_take, Transcript *transcript)
         _cleanup_outcome_ Outcome no = {};
 
         assert_int_equal(secret_new(&bad, "a\r\nDELE 1", 9), 0);
-        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = good, .allow_cleartext = false }, &no), -EPROTO);
-        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = bad, .allow_cleartext = true }, &no), -EINVAL);
-        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim\nDELE 1", .secret = good, .allow_cleartext = true }, &no), -EINVAL);
-        assert_int_equal(pop3_login(pop3, &(Login){ .user = "", .secret = good, .allow_cleartext = true }, &no), -EINVAL);
+        assert_int_equal(
+                pop3_login(pop3,
+                           &(Login){ .user = "tim", .secret = good, .allow_cleartext = false },
+                           &no),
+                -EPROTO);
+        assert_int_equal(
+                pop3_login(pop3, &(Login){ .user = "tim", .secret = bad, .allow_cleartext = true },
+                           &no),
+                -EINVAL);
+        assert_int_equal(
+                pop3_login(
+                        pop3,
+                        &(Login){ .user = "tim\nDELE 1", .secret = good, .allow_cleartext = true },
+                        &no),
+                -EINVAL);
+        assert_int_equal(pop3_login(pop3,
+                                    &(Login){ .user = "", .secret = good, .allow_cleartext = true },
+                                    &no),
+                         -EINVAL);
         assert_int_equal(pop3_quit(pop3, &no), 0);
 }
 
@@ -783,14 +803,15 @@ static void play_token_refused(Stream *stream_take, Transcript *transcript)
 static void test_token(void **state)
 {
         peer_play(*state,
-                  (const char *[]){ "S: +OK", "C: CAPA", "S: +OK", "S: SASL PLAIN XOAUTH2", "S: .",
-                                    "C: AUTH XOAUTH2", "S: + ",
-                                    "C: dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgdG9rLWdlaGVpbS1Xb3J0NwEB",
-                                    /* {"status":"401","scope":"x tok-geheim-Wort7"} */
-                                    "S: + eyJzdGF0dXMiOiI0MDEiLCJzY29wZSI6InggdG9rLWdlaGVpbS1Xb3J0NyJ9",
-                                    "C: ", "S: -ERR [AUTH] no", "C: AUTH XOAUTH2", "S: +",
-                                    "C: dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgZnJlc2gBAQ==",
-                                    "S: +OK", NULL },
+                  (const char *[]){
+                          "S: +OK", "C: CAPA", "S: +OK", "S: SASL PLAIN XOAUTH2", "S: .",
+                          "C: AUTH XOAUTH2", "S: + ",
+                          "C: dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgdG9rLWdlaGVpbS1Xb3J0NwEB",
+                          /* {"status":"401","scope":"x tok-geheim-Wort7"} */
+                          "S: + eyJzdGF0dXMiOiI0MDEiLCJzY29wZSI6InggdG9rLWdlaGVpbS1Xb3J0NyJ9",
+                          "C: ", "S: -ERR [AUTH] no", "C: AUTH XOAUTH2", "S: +",
+                          "C: dXNlcj10aW1AZXhhbXBsZS5vcmcBYXV0aD1CZWFyZXIgZnJlc2gBAQ==", "S: +OK",
+                          NULL },
                   play_token_refused);
 }
 
@@ -807,13 +828,15 @@ static void play_bearer(Stream *stream_take, Transcript *transcript)
 
 static void test_bearer(void **state)
 {
-        peer_play(*state,
-                  (const char *[]){ "S: +OK", "C: CAPA", "S: +OK", "S: SASL XOAUTH2 OAUTHBEARER", "S: .",
-                                    "C: AUTH OAUTHBEARER", "S: +",
-                                    "C: bixhPXRpbUBleGFtcGxlLm9yZywBaG9zdD1wb3AuZXhhbXBsZS5vcmcBcG9ydD05OTUBYXV0aD1CZWFyZXIgZnJlc2gBAQ==",
-                                    "S: + eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "C: AQ==",
-                                    "S: -ERR [AUTH] no", NULL },
-                  play_bearer);
+        peer_play(
+                *state,
+                (const char *[]){
+                        "S: +OK", "C: CAPA", "S: +OK", "S: SASL XOAUTH2 OAUTHBEARER", "S: .",
+                        "C: AUTH OAUTHBEARER", "S: +",
+                        "C: bixhPXRpbUBleGFtcGxlLm9yZywBaG9zdD1wb3AuZXhhbXBsZS5vcmcBcG9ydD05OTUBYXV0aD1CZWFyZXIgZnJlc2gBAQ==",
+                        "S: + eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "C: AQ==", "S: -ERR [AUTH] no",
+                        NULL },
+                play_bearer);
 }
 
 /* A server without the shared half of the password says so before the proof: nothing was judged. */
@@ -886,25 +909,16 @@ static void test_scram(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                LOOP_TEST(test_ordinary),
-                LOOP_TEST(test_cancelled),
-                LOOP_TEST(test_greetings),
-                LOOP_TEST(test_silent_greeting),
-                LOOP_TEST(test_no_capa),
-                LOOP_TEST(test_not_offered),
-                LOOP_TEST(test_token),       LOOP_TEST(test_bearer),
-                LOOP_TEST(test_scram),
-                LOOP_TEST(test_injected),
-                LOOP_TEST(test_endless_capa),
-                LOOP_TEST(test_login_user),
-                LOOP_TEST(test_login_plain),
-                LOOP_TEST(test_login_two_steps),
-                LOOP_TEST(test_unsendable),
-                LOOP_TEST(test_nonsense),
-                LOOP_TEST(test_late),
-                LOOP_TEST(test_pipelined),
-                LOOP_TEST(test_lists_together),
-                LOOP_TEST(test_many),
+                LOOP_TEST(test_ordinary),       LOOP_TEST(test_cancelled),
+                LOOP_TEST(test_greetings),      LOOP_TEST(test_silent_greeting),
+                LOOP_TEST(test_no_capa),        LOOP_TEST(test_not_offered),
+                LOOP_TEST(test_token),          LOOP_TEST(test_bearer),
+                LOOP_TEST(test_scram),          LOOP_TEST(test_injected),
+                LOOP_TEST(test_endless_capa),   LOOP_TEST(test_login_user),
+                LOOP_TEST(test_login_plain),    LOOP_TEST(test_login_two_steps),
+                LOOP_TEST(test_unsendable),     LOOP_TEST(test_nonsense),
+                LOOP_TEST(test_late),           LOOP_TEST(test_pipelined),
+                LOOP_TEST(test_lists_together), LOOP_TEST(test_many),
         };
 
         return cmocka_run_group_tests_name("pop3", tests, NULL, NULL);

@@ -123,7 +123,11 @@ static int run_pop3(const Cert *cert, const char *ca_file, bool trusted)
         assert_int_equal(pop3_start_tls(pop3, tls, &request, NULL, &no), -EALREADY);
         assert_int_equal(pop3_ask_capabilities(pop3, &no), 0);
         assert_string_equal(pop3_login_method(pop3, &(Login){}), "PLAIN");
-        assert_int_equal(pop3_login(pop3, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false }, &no), 0);
+        assert_int_equal(
+                pop3_login(pop3,
+                           &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false },
+                           &no),
+                0);
         assert_int_equal(pop3_stat(pop3, &messages, &octets, &no), 0);
         assert_int_equal(pop3_quit(pop3, &no), 0);
         pop3 = pop3_free(pop3);
@@ -173,7 +177,11 @@ static int run_smtp(const Cert *cert, const char *ca_file)
         /* EHLO was said again, and only that counts. */
         assert_string_equal(smtp_login_method(smtp, &(Login){}), "PLAIN");
         assert_false(smtp_extensions(smtp)->starttls);
-        assert_int_equal(smtp_login(smtp, &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false }, &no), 0);
+        assert_int_equal(
+                smtp_login(smtp,
+                           &(Login){ .user = "tim", .secret = secret, .allow_cleartext = false },
+                           &no),
+                0);
         assert_int_equal(smtp_quit(smtp, &no), 0);
         smtp = smtp_free(smtp);
         server = server_stop(server);
@@ -229,8 +237,9 @@ static int run_imap(const Cert *cert, const char *ca_file)
         assert_int_equal(imap_logout(imap, &no), 0);
         imap = imap_free(imap);
         server = server_stop(server);
-        assert_string_equal(script.heard, "w2 CAPABILITY\r\n"
-                                          "w3 AUTHENTICATE PLAIN AHRpbQBnZWhlaW0=\r\nw4 LOGOUT\r\n");
+        assert_string_equal(script.heard,
+                            "w2 CAPABILITY\r\n"
+                            "w3 AUTHENTICATE PLAIN AHRpbQBnZWhlaW0=\r\nw4 LOGOUT\r\n");
         return 0;
 }
 
