@@ -81,6 +81,7 @@ int fetch_run(void *arg)
         uint64_t now = clock_now(), gap = now - played->last_usec;
         int r;
 
+        played->account.run_manual = false; /* as fetch.c: it is a run of its own */
         fixture->n_logins++;
         if (played->n_runs++ > 0) {
                 played->shortest = MIN(played->shortest, gap);
@@ -353,7 +354,6 @@ static void network(void **state)
         f->played[0].cause = "net.offline";
         run_for(f, USEC_PER_SEC);
         assert_int_equal(f->n_logins, 1);
-        f->played[0].account.run_manual = false;
         f->played[0].cause = NULL;
         scheduler_network(f->core.scheduler, true);
         run_for(f, 11 * USEC_PER_MINUTE);
