@@ -14,7 +14,7 @@ from wplab.bus import Bus
 from wplab.client import Connection, endpoint, options
 from wplab.imapbox import CAPA, Imapbox
 from wplab.lab import NET4, ODD
-from wplab.programs import USER, Program
+from wplab.others import NOBODY, CourierImap
 from wplab.reader import ImapReader, read_imap, read_mailbox
 
 HOST = 'odd.example.test'
@@ -435,10 +435,10 @@ def test_courier(lab, client):
     """Another server of Debian's over a Maildir, which lets everybody in: every octet as an independent reader has it there, once; and what comes later."""
     place = lab.run.file('courier')
     os.mkdir(place, 0o700)
-    shutil.chown(place, USER)
+    shutil.chown(place, NOBODY)
     maildir = os.path.join(place, 'Maildir')
-    mailbox.fill(maildir, [(n, m) for n, m in mailbox.messages(80) if len(m) < 100_000 and not n.startswith('empty')], USER)
-    server = Program('courier', maildir, lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'))
+    mailbox.fill(maildir, [(n, m) for n, m in mailbox.messages(80) if len(m) < 100_000 and not n.startswith('empty')], NOBODY)
+    server = CourierImap(lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'), maildir)
     setup = client.start_setup('alice@example.test', receive_only=True, incoming=endpoint(HOST, server.port, protocol='imap'))
     setup.wait_need('password')
     setup.set_password('nobody-asks')
@@ -455,7 +455,7 @@ def test_courier(lab, client):
             return counted(octets.replace(b'\r\n', b'\n') for _, octets in reader.command('FETCH 1:* (BODY.PEEK[])') if octets is not None)
     assert account.history(1)[0]['cause'] == '', account.history(1)
     assert found(account) == there()
-    mailbox.fill(maildir, [('later.x', mail(7))], USER)
+    mailbox.fill(maildir, [('later.x', mail(7))], NOBODY)
     run = account.fetch()
     assert (run['new'], run['delivered'], run['cause']) == (1, 1, ''), run
     assert found(account) == there()

@@ -56,8 +56,7 @@ def read_all(lab, port):
 def test_server(lab, build, tmp_path, kind, keep):
     folder = tmp_path / kind.__name__
     os.chmod(tmp_path, 0o755)
-    server = kind(lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'), os.path.join(build, 'servers'),
-                  str(folder))
+    server = kind(lambda port: lab.server.listen(NET4 + str(ODD), port), lab.pki.server_context('good'), str(folder))
     try:
         server.fill([])
         with Bus(build, lab=lab, config={'fetch': {'interval': '30d', 'interval-minimum': '1s'}}) as bus, Connection(bus) as c:

@@ -7,6 +7,8 @@ import ssl
 import threading
 import time
 
+from .listening import Listening
+
 CAPA = ('IMAP4rev1', 'SASL-IR', 'AUTH=PLAIN', 'ID', 'IDLE', 'UIDPLUS', 'LITERAL+', 'SPECIAL-USE')
 
 
@@ -48,7 +50,7 @@ def in_set(text, uids):
     return [u for u in uids if u in wanted]
 
 
-class Imapbox:
+class Imapbox(Listening):
     """@listen: a function of a port that gives a listening socket; @context: of TLS. @starttls: in clear until STARTTLS.
 
     box.odd: [(regex, what)] looked at for each command line (without tag): @what is bytes to send ('{tag}' replaced) in place of the
@@ -61,9 +63,7 @@ class Imapbox:
         self.odd, self.commands, self.logins, self.sent_in_clear = [], [], 0, []
         self.lock = threading.RLock()
         self.idling, self.ended = {}, 0
-        self.listener = listen(port)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listen_at(listen(port))
 
     # -- for the test
 
@@ -88,22 +88,7 @@ class Imapbox:
         with self.lock:
             return sum(re.search(pattern, c, re.I) is not None for c in self.commands)
 
-    def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
     # -- the server
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
 
     def serve(self, sock):
         session = Session(self, sock)

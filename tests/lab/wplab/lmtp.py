@@ -3,10 +3,11 @@
 import os
 import re
 import socket
-import threading
+
+from .listening import Listening
 
 
-class LmtpSink:
+class LmtpSink(Listening):
     """@answers: what is said behind a content, by a function of its octets (default: 250). @chunking: BDAT is offered."""
 
     def __init__(self, path, chunking=False):
@@ -14,26 +15,14 @@ class LmtpSink:
         self.taken, self.recipients, self.commands = [], [], []
         self.rcpt = b'250 2.1.5 ok'
         self.answer = lambda data: b'250 2.0.0 taken'
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
         os.chmod(path, 0o666)
-        self.listener.listen(16)
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+        listener.listen(16)
+        self.listen_at(listener)
 
     def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        super().close()
         if os.path.exists(self.path):
             os.unlink(self.path)
 

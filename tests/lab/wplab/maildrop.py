@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A POP3 server over TLS whose mailbox is a list in this process: for what no real server does on demand. It may name its messages
 anew, show them in windows, do without UIDL or TOP, break off in a message, or give a UIDL to another message."""
-import socket
 import threading
 import time
+
+from .listening import Listening
 
 
 def stuffed(data):
@@ -22,7 +23,7 @@ class Message:
         self.header = None          # what TOP shows; None: what it is
 
 
-class Maildrop:
+class Maildrop(Listening):
     """@listen: a function of a port that gives a listening socket; @context: of TLS, None for cleartext."""
 
     def __init__(self, listen, context, port=0, capa=('TOP', 'UIDL', 'USER', 'PIPELINING', 'RESP-CODES')):
@@ -34,9 +35,7 @@ class Maildrop:
         self.cut_after = None       # the connection ends after so many octets of answers to what comes after the login
         self.commands = []
         self.context, self.lock = context, threading.Lock()
-        self.listener = listen(port)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listen_at(listen(port))
 
     def fill(self, items):
         """(uidl, octets) pairs."""
@@ -45,21 +44,6 @@ class Maildrop:
     def count(self, verb):
         with self.lock:
             return sum(c.startswith(verb) for c in self.commands)
-
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
-
-    def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
 
     def serve(self, sock):
         try:

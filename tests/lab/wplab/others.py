@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Other POP3 servers of Debian's archive, behind TLS of ours. Their packages exclude one another and Dovecot's, so that they are not
-installed: they are fetched by apt-get, checked by it, and unpacked into a folder that is kept (WAYPOST_BUILD/servers).
+"""Other servers of Debian's archive (archive.py), behind TLS of ours, a process for each connection.
 
 courier: courierpop3d on a Maildir; what comes before the login is played here. popa3d: the whole server, on an mbox, for a user that exists in
 its own mount namespace only; it knows neither CAPA nor PIPELINING, and names messages by their headers, so that two may have one UIDL.
+courier-imap: imapd on a Maildir, told that somebody has signed in already, by a user without a home: it lists what it sees.
 """
-import glob
 import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 
-from .run import CLEAN_ENV, LabError
+from .archive import libraries, unpacked
+from .listening import Listening
+from .run import CLEAN_ENV
 
-PACKAGES = ('courier-pop', 'courier-authlib', 'libcourier-unicode4', 'popa3d')
+COURIER = ('courier-pop', 'courier-imap', 'courier-base', 'courier-authlib', 'libcourier-unicode4', 'libgamin0', 'libgdbm6', 'libidn12')
 USER, PASSWORD, UID = 'popper', 'popperpw', 64321
+NOBODY = 'nobody'
 SETUP = '''set -e
 for f in passwd group shadow; do mount --bind "$1/etc/$f" "/etc/$f"; done
 mount --bind "$1/pam" /etc/pam.d
@@ -26,43 +27,17 @@ exec "$2"
 '''
 
 
-def unpacked(folder):
-    """The packages' files under @folder/root, fetched at the first time."""
-    root = os.path.join(folder, 'root')
-    if not os.path.isdir(root):
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            done = subprocess.run(['apt-get', '-q', 'download', *PACKAGES], cwd=temporary, env=CLEAN_ENV, capture_output=True, text=True)
-            if done.returncode:
-                raise LabError('apt-get download: ' + done.stderr)
-            new = os.path.join(temporary, 'root')
-            for package in glob.glob(os.path.join(temporary, '*.deb')):
-                subprocess.run(['dpkg', '-x', package, new], check=True, env=CLEAN_ENV)
-            try:
-                os.rename(new, root)
-            except OSError:             # somebody else was quicker
-                pass
-    return root
-
-
-class Other:
+class Other(Listening):
     """One server behind TLS; each connection has a process of its own."""
 
-    def __init__(self, listen, context, servers, folder):
-        self.root, self.folder, self.context = unpacked(servers), folder, context
+    def __init__(self, listen, context, folder, port=0):
+        self.root, self.folder, self.context = unpacked(*self.packages), folder, context
         os.makedirs(folder, exist_ok=True)
         self.prepare()
-        self.listener = listen(0)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listen_at(listen(port))
 
-    def accept(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+    def prepare(self):
+        pass
 
     def serve(self, sock):
         try:
@@ -94,15 +69,10 @@ class Other:
     def before_login(self, client):
         return b''
 
-    def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
 
 class Courier(Other):
+    packages = COURIER
+
     def prepare(self):
         for name in ('cur', 'new', 'tmp'):
             os.makedirs(os.path.join(self.folder, 'Maildir', name), exist_ok=True)
@@ -118,9 +88,8 @@ class Courier(Other):
         return sum(len(os.listdir(os.path.join(self.folder, 'Maildir', name))) for name in ('new', 'cur'))
 
     def command(self):
-        lib = os.path.join(self.root, 'usr/lib')
         return {'args': [os.path.join(self.root, 'usr/lib/courier/courier/courierpop3d'), 'Maildir'], 'cwd': self.folder,
-                'env': {**CLEAN_ENV, 'AUTHENTICATED': USER, 'LD_LIBRARY_PATH': f'{lib}:{lib}/x86_64-linux-gnu'}}
+                'env': {**CLEAN_ENV, 'AUTHENTICATED': USER, 'LD_LIBRARY_PATH': libraries(self.root)}}
 
     def before_login(self, client):
         client.sendall(b'+OK Hello there.\r\n')
@@ -141,7 +110,22 @@ class Courier(Other):
                 client.sendall(b'+OK\r\n' if verb.upper() == b'USER' else b'-ERR Login failed.\r\n')
 
 
+class CourierImap(Other):
+    """@folder is a Maildir that there is; its parent is all that the server is told of."""
+
+    packages = COURIER
+
+    def command(self):
+        home, maildir = os.path.split(self.folder)
+        return {'args': [os.path.join(self.root, 'usr/bin/imapd'), maildir], 'cwd': home,
+                'user': NOBODY, 'group': 'nogroup', 'extra_groups': [],
+                'env': {'PATH': '/usr/bin:/bin', 'HOME': home, 'LD_LIBRARY_PATH': libraries(self.root), 'AUTHENTICATED': 'tim',
+                        'IMAP_CAPABILITY': 'IMAP4rev1 UIDPLUS CHILDREN NAMESPACE IDLE', 'IMAP_ENHANCEDIDLE': '0'}}
+
+
 class Popa3d(Other):
+    packages = ('popa3d',)
+
     def prepare(self):
         for name in ('etc', 'mail'):
             os.makedirs(os.path.join(self.folder, name), exist_ok=True)
