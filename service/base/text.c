@@ -17,6 +17,21 @@ bool text_equal(const char *a, const char *b)
         return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+char text_upper(char c)
+{
+        return c >= 'a' && c <= 'z' ? (char) (c - 32) : c;
+}
+
+bool text_word_is(const char *word, size_t len, const char *name)
+{
+        if (strlen(name) != len)
+                return false;
+        for (size_t i = 0; i < len; i++)
+                if (text_upper(word[i]) != name[i])
+                        return false;
+        return true;
+}
+
 bool text_equal_nocase(const char *a, const char *b)
 {
         if (!a || !b)

@@ -6,7 +6,10 @@
 
 /* NULL equals only NULL. */
 bool text_equal(const char *a, const char *b);
-/* ASCII case folded, no locale. */
+/* From here on the case of ASCII alone is folded, whatever the locale. */
+char text_upper(char c);
+/* Is this word, of @len octets, @name (which is in capitals), in whatever case? */
+bool text_word_is(const char *word, size_t len, const char *name);
 bool text_equal_nocase(const char *a, const char *b);
 bool text_starts_nocase(const char *text, const char *prefix);
 bool text_ends_nocase(const char *text, const char *suffix);

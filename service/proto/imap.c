@@ -31,21 +31,6 @@ static bool is_digit(char c)
         return c >= '0' && c <= '9';
 }
 
-static char to_upper(char c)
-{
-        return c >= 'a' && c <= 'z' ? (char) (c - 32) : c;
-}
-
-static bool word_is(const char *word, size_t len, const char *name)
-{
-        if (strlen(name) != len)
-                return false;
-        for (size_t i = 0; i < len; i++)
-                if (to_upper(word[i]) != name[i])
-                        return false;
-        return true;
-}
-
 static void skip_blanks(Cursor *c)
 {
         while (c->p < c->end && is_blank(*c->p))
@@ -66,7 +51,7 @@ static void copy_upper(char *to, size_t size, const char *from, size_t len)
         if (len >= size)
                 len = 0;
         for (size_t i = 0; i < len; i++)
-                to[i] = to_upper(from[i]);
+                to[i] = text_upper(from[i]);
         to[len] = 0;
 }
 
@@ -110,8 +95,8 @@ static const char *closing_bracket(const char *p, const char *end)
 
 static bool is_code_character(char c)
 {
-        return is_digit(c) || (to_upper(c) >= 'A' && to_upper(c) <= 'Z') || c == '-' || c == '.' ||
-               c == '/' || c == '_';
+        return is_digit(c) || (text_upper(c) >= 'A' && text_upper(c) <= 'Z') || c == '-' ||
+               c == '.' || c == '/' || c == '_';
 }
 
 /* RFC 9051 section 7.1. What is no code, such as Exchange's [Error="UserDisabled" AuthResult=27], stays text. */
@@ -143,12 +128,12 @@ static bool take_status(ImapReply *reply, Cursor *c)
 {
         const char *p = c->p;
 
-        while (p < c->end && to_upper(*p) >= 'A' && to_upper(*p) <= 'Z')
+        while (p < c->end && text_upper(*p) >= 'A' && text_upper(*p) <= 'Z')
                 p++;
         if (p < c->end && !is_blank(*p) && *p != '[')
                 return false;
         for (size_t i = 0; i < ELEMENTS(status_words); i++) {
-                if (!word_is(c->p, (size_t) (p - c->p), status_words[i].word))
+                if (!text_word_is(c->p, (size_t) (p - c->p), status_words[i].word))
                         continue;
                 reply->status = status_words[i].status;
                 reply->words = c->p;
@@ -410,9 +395,9 @@ static int capability_take(ImapCapabilities *capabilities, const char *word, siz
 
         text_printable(shown, sizeof(shown), word, len);
         for (size_t i = 0; i < ELEMENTS(flags); i++)
-                if (word_is(word, len, flags[i].name))
+                if (text_word_is(word, len, flags[i].name))
                         *flags[i].flag = true;
-        if (len > 5 && word_is(word, 5, "AUTH=") &&
+        if (len > 5 && text_word_is(word, 5, "AUTH=") &&
             capability_sasl(capabilities, word + 5, len - 5) < 0)
                 return -ENOMEM;
         return list_append_bounded(&capabilities->list, shown, LIMIT_REPLY_LINES);
@@ -477,7 +462,7 @@ static unsigned flag_bit(const char *word, size_t len)
         };
 
         for (size_t i = 0; i < ELEMENTS(flags); i++)
-                if (word_is(word, len, flags[i].name))
+                if (text_word_is(word, len, flags[i].name))
                         return flags[i].bit;
         return 0;
 }
@@ -545,7 +530,7 @@ static int take_fetch_item(Cursor *c, ImapFetch *fetch, const char *item, size_t
         uint64_t number;
         int r;
 
-        if (word_is(item, len, "UID")) {
+        if (text_word_is(item, len, "UID")) {
                 r = take_fetch_number(c, UINT32_MAX, &number);
                 if (r == 0 && number == 0)
                         return -EBADMSG;
@@ -553,7 +538,7 @@ static int take_fetch_item(Cursor *c, ImapFetch *fetch, const char *item, size_t
                         fetch->uid = (uint32_t) number;
                 return r;
         }
-        if (word_is(item, len, "RFC822.SIZE")) {
+        if (text_word_is(item, len, "RFC822.SIZE")) {
                 r = take_fetch_number(c, INT64_MAX, &number);
                 if (r == 0) {
                         fetch->has_size = true;
@@ -561,9 +546,9 @@ static int take_fetch_item(Cursor *c, ImapFetch *fetch, const char *item, size_t
                 }
                 return r;
         }
-        if (word_is(item, len, "FLAGS"))
+        if (text_word_is(item, len, "FLAGS"))
                 return take_flags(c, fetch);
-        if ((len > 5 && word_is(item, 5, "BODY[")) || word_is(item, len, "RFC822"))
+        if ((len > 5 && text_word_is(item, 5, "BODY[")) || text_word_is(item, len, "RFC822"))
                 return take_body(c, fetch);
         return skip_value(c);
 }
@@ -625,10 +610,11 @@ static int take_folder_flags(Cursor *c, ImapFolder *folder)
                         return 0;
                 }
                 len = take_atom(c, &word);
-                if (word_is(word, len, "\\NOSELECT") || word_is(word, len, "\\NONEXISTENT"))
+                if (text_word_is(word, len, "\\NOSELECT") ||
+                    text_word_is(word, len, "\\NONEXISTENT"))
                         folder->selectable = false;
                 for (size_t i = 0; i < ELEMENTS(uses); i++)
-                        if (word_is(word, len, uses[i].name))
+                        if (text_word_is(word, len, uses[i].name))
                                 folder->use = uses[i].use;
         }
 }
@@ -643,7 +629,7 @@ static int take_delimiter(Cursor *c, ImapFolder *folder)
         if (take_value(c, &value) != 0)
                 return -EBADMSG;
         if (!value.string)
-                return word_is(value.text, value.len, "NIL") ? 0 : -EBADMSG;
+                return text_word_is(value.text, value.len, "NIL") ? 0 : -EBADMSG;
         unquote(&value, text, sizeof(text), &len);
         if (len > 1 || (len == 1 && (text[0] <= ' ' || text[0] > '~')))
                 return -EBADMSG;

@@ -44,21 +44,6 @@ static bool words_next(Words *words, const char **ret, size_t *ret_len)
         return true;
 }
 
-static char to_upper(char c)
-{
-        return c >= 'a' && c <= 'z' ? (char) (c - 32) : c;
-}
-
-static bool word_is(const char *word, size_t len, const char *name)
-{
-        if (strlen(name) != len)
-                return false;
-        for (size_t i = 0; i < len; i++)
-                if (to_upper(word[i]) != name[i])
-                        return false;
-        return true;
-}
-
 /* A whole word as a number, anything above @max counts as @max: the server's wish is clear. */
 static bool word_number(const char *word, size_t len, uint64_t max, uint64_t *ret)
 {
@@ -87,7 +72,7 @@ static void reply_take_code(Pop3Reply *reply)
         if (n == reply->text_len || n == 1)
                 return;
         for (size_t i = 1; i < n; i++)
-                reply->code[i - 1] = to_upper(reply->text[i]);
+                reply->code[i - 1] = text_upper(reply->text[i]);
         reply->code[n - 1] = 0;
         reply->text += n + 1;
         reply->text_len -= n + 1;
@@ -105,11 +90,11 @@ int pop3_parse_reply(Pop3Reply *ret, const char *line, size_t len)
 {
         Pop3Reply reply = {};
 
-        if (len >= 3 && word_is(line, 3, "+OK")) {
+        if (len >= 3 && text_word_is(line, 3, "+OK")) {
                 reply.ok = true;
                 reply.text = line + 3;
                 reply.text_len = len - 3;
-        } else if (len >= 4 && word_is(line, 4, "-ERR")) {
+        } else if (len >= 4 && text_word_is(line, 4, "-ERR")) {
                 reply.text = line + 4;
                 reply.text_len = len - 4;
         } else
@@ -149,7 +134,7 @@ static int capability_sasl(Pop3Capabilities *capabilities, Words *words)
                 int r;
 
                 for (n = 0; n < len && n < sizeof(name) - 1; n++)
-                        name[n] = to_upper(word[n]);
+                        name[n] = text_upper(word[n]);
                 name[n] = 0;
                 if (len >= sizeof(name) || !text_is_clean(name, n) ||
                     list_contains_nocase(capabilities->sasl, name))
@@ -172,7 +157,7 @@ static void capability_login_delay(Pop3Capabilities *capabilities, Words *words)
                 return;
         capabilities->has_login_delay = true;
         capabilities->login_delay_by_user = words_next(words, &word, &len) &&
-                                            word_is(word, len, "USER");
+                                            text_word_is(word, len, "USER");
 }
 
 /* RFC 2449 section 6.7: "EXPIRE NEVER", "EXPIRE 30 USER", "EXPIRE 0". */
@@ -183,13 +168,14 @@ static void capability_expire(Pop3Capabilities *capabilities, Words *words)
 
         if (!words_next(words, &word, &len))
                 return;
-        if (word_is(word, len, "NEVER"))
+        if (text_word_is(word, len, "NEVER"))
                 capabilities->expire = POP3_EXPIRE_NEVER;
         else if (word_number(word, len, EXPIRE_DAYS_MAX, &capabilities->expire_days))
                 capabilities->expire = POP3_EXPIRE_DAYS;
         else
                 return;
-        capabilities->expire_by_user = words_next(words, &word, &len) && word_is(word, len, "USER");
+        capabilities->expire_by_user = words_next(words, &word, &len) &&
+                                       text_word_is(word, len, "USER");
 }
 
 static int capability_implementation(Pop3Capabilities *capabilities, Words *words)
@@ -232,15 +218,15 @@ int pop3_parse_capability(Pop3Capabilities *capabilities, const char *line, size
         if (r < 0 || !words_next(&words, &word, &word_len))
                 return r;
         for (size_t i = 0; i < ELEMENTS(flags); i++)
-                if (word_is(word, word_len, flags[i].name))
+                if (text_word_is(word, word_len, flags[i].name))
                         *flags[i].flag = true;
-        if (word_is(word, word_len, "SASL"))
+        if (text_word_is(word, word_len, "SASL"))
                 return capability_sasl(capabilities, &words);
-        if (word_is(word, word_len, "IMPLEMENTATION"))
+        if (text_word_is(word, word_len, "IMPLEMENTATION"))
                 return capability_implementation(capabilities, &words);
-        if (word_is(word, word_len, "LOGIN-DELAY"))
+        if (text_word_is(word, word_len, "LOGIN-DELAY"))
                 capability_login_delay(capabilities, &words);
-        else if (word_is(word, word_len, "EXPIRE"))
+        else if (text_word_is(word, word_len, "EXPIRE"))
                 capability_expire(capabilities, &words);
         return 0;
 }
