@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/ask.h"
+#include "cli/candidate.h"
 #include "cli/need.h"
 #include "cli/output.h"
 #include "cli/server.h"
@@ -47,6 +48,134 @@ int answers_read(Cli *cli, const Arguments *arguments, Answers *ret)
         if (r == 0 && outgoing)
                 r = secret_read_file(cli, &ret->outgoing_password, outgoing);
         return r;
+}
+
+/* --- servers ----------------------------------------------------------------------------------------------------- */
+
+enum { MOST_CANDIDATES = 5 }; /* that have room on a screen */
+
+/* What can be said to a question for a server, above it. */
+static void server_lines(Setup *setup, const Lines *above, bool numbers, Lines *to)
+{
+        for (size_t i = 0; above && i < above->n; i++)
+                lines_add(to, above->list[i].rank, "%s", above->list[i].text);
+        lines_wrap(to, output_columns(setup->cli), "",
+                   numbers ? "A number from the list, or HOST, HOST:PORT, HOST:PORT/tls or "
+                             "HOST:PORT/starttls; Enter alone for none."
+                           : "HOST, HOST:PORT, HOST:PORT/tls or HOST:PORT/starttls; Enter alone "
+                             "for none.");
+}
+
+/* A server that was typed, in @ret; a line more when it is none. */
+static int read_server(Setup *setup, const char *answer, Lines *lines, json_object **ret)
+{
+        _cleanup_free_ char *why = NULL;
+        int r = server_read(answer, ret, &why);
+
+        if (r < 0)
+                return cli_failed(setup->cli, r, "Reading the answer");
+        if (r)
+                lines_wrap(lines, output_columns(setup->cli), "", why);
+        return 0;
+}
+
+/* The candidate whose number was typed, borrowed; NULL and a line more when the list has no such number. */
+static json_object *read_number(const char *answer, json_object *candidates, Lines *lines)
+{
+        size_t n = value_length(candidates);
+        uint64_t number;
+
+        if (text_to_number(answer, 1, n, &number) == 0)
+                return json_object_array_get_idx(candidates, (size_t) number - 1);
+        lines_add(lines, RANK_STAYS, "There is no %.20s; the last one is %zu.", answer, n);
+        return NULL;
+}
+
+/* One line; asked again until it is a server, the number of one of @candidates (NULL: none to choose from), or nothing. */
+static int ask_server(Setup *setup, const Lines *above, const char *side, json_object *candidates,
+                      json_object **ret, json_object **ret_candidate)
+{
+        bool outgoing = strcmp(side, KEY_OUTGOING) == 0;
+        _cleanup_lines_ Lines lines = {};
+
+        server_lines(setup, above, candidates, &lines);
+        *ret = *ret_candidate = NULL;
+        while (!*ret && !*ret_candidate) {
+                _cleanup_free_ char *answer = NULL;
+                int r = ask_text(setup->cli, &lines,
+                                 outgoing ? "Server to send through:" : "Server to receive from:",
+                                 NULL, &answer);
+
+                if (r || !answer || !*answer)
+                        return r;
+                if (candidates && strspn(answer, "0123456789") == strlen(answer))
+                        *ret_candidate = read_number(answer, candidates, &lines);
+                else
+                        r = read_server(setup, answer, &lines, ret);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+static int ask_servers(Setup *setup, const Lines *above, const char *side, json_object *candidates,
+                       bool *ret_given)
+{
+        static const char *const sides[] = { KEY_INCOMING, KEY_OUTGOING };
+        _cleanup_json_ json_object *servers = json_object_new_object();
+        int r;
+
+        *ret_given = false;
+        for (size_t i = 0; i < ELEMENTS(sides); i++) {
+                json_object *server, *candidate;
+
+                if (side && strcmp(side, sides[i]) != 0)
+                        continue;
+                r = ask_server(setup, above, sides[i], i == 0 ? candidates : NULL, &server,
+                               &candidate);
+                if (r)
+                        return r;
+                if (candidate) {
+                        *ret_given = true;
+                        return setup_choose(setup, value_text_or(candidate, KEY_ID, ""));
+                }
+                if (server)
+                        json_object_object_add(servers, sides[i], server);
+        }
+        if (json_object_object_length(servers) == 0)
+                return 0;
+        *ret_given = true;
+        return setup_set_servers(setup, servers);
+}
+
+/* Those of the candidates that have a server for @side (NULL: all of them); the caller owns it. */
+static json_object *candidates_for(Setup *setup, const char *side)
+{
+        json_object *all = setup_candidates(setup), *some = json_object_new_array();
+
+        for (size_t i = 0; i < value_length(all); i++) {
+                json_object *candidate = json_object_array_get_idx(all, i);
+
+                if (!side || value_object(candidate, side))
+                        json_object_array_add(some, json_object_get(candidate));
+        }
+        return some;
+}
+
+int answer_other_servers(Setup *setup, const char *side, bool *ret_given)
+{
+        _cleanup_json_ json_object *candidates = candidates_for(setup, side);
+        _cleanup_lines_ Lines above = {};
+        size_t n = value_length(candidates);
+
+        if (n)
+                lines_add(&above, RANK_STAYS, "Servers that were found, the best first");
+        for (size_t i = 0; i < n && i < MOST_CANDIDATES; i++)
+                candidate_lines(setup->cli, &above, i, json_object_array_get_idx(candidates, i),
+                                value_text_or(setup->properties, "address", ""));
+        if (n > MOST_CANDIDATES)
+                lines_add(&above, RANK_STAYS, "    and %zu more", n - MOST_CANDIDATES);
+        return ask_servers(setup, &above, NULL, n ? candidates : NULL, ret_given);
 }
 
 /* --- one need ---------------------------------------------------------------------------------------------------- */
@@ -237,7 +366,7 @@ static int answer_missing_servers(Setup *setup, const Answers *answers, json_obj
         if (!setup->cli->interactive || !answers->may_set_servers)
                 return 0;
         need_lines(setup->cli, need, &above);
-        r = answer_servers(setup, &above, value_text_or(need, KEY_SIDE, KEY_INCOMING), &given);
+        r = ask_servers(setup, &above, value_text_or(need, KEY_SIDE, KEY_INCOMING), NULL, &given);
         if (given)
                 *ret = ANSWER_GIVEN;
         return r;
@@ -394,58 +523,6 @@ int answer_wait(Setup *setup)
 }
 
 /* --- after a failure --------------------------------------------------------------------------------------------- */
-
-/* One line; asked again until it is a server or nothing. */
-static int ask_server(Setup *setup, const Lines *above, const char *side, json_object **ret)
-{
-        bool outgoing = strcmp(side, KEY_OUTGOING) == 0;
-        _cleanup_lines_ Lines lines = {};
-
-        for (size_t i = 0; above && i < above->n; i++)
-                lines_add(&lines, above->list[i].rank, "%s", above->list[i].text);
-        lines_wrap(&lines, output_columns(setup->cli), "",
-                   "HOST, HOST:PORT, HOST:PORT/tls or HOST:PORT/starttls; Enter alone for none.");
-        *ret = NULL;
-        for (;;) {
-                _cleanup_free_ char *answer = NULL, *why = NULL;
-                int r = ask_text(setup->cli, &lines,
-                                 outgoing ? "Server to send through:" : "Server to receive from:",
-                                 NULL, &answer);
-
-                if (r || !answer || !*answer)
-                        return r;
-                r = server_read(answer, ret, &why);
-                if (r < 0)
-                        return cli_failed(setup->cli, r, "Reading the answer");
-                if (r == 0)
-                        return 0;
-                lines_wrap(&lines, output_columns(setup->cli), "", why);
-        }
-}
-
-int answer_servers(Setup *setup, const Lines *above, const char *side, bool *ret_given)
-{
-        static const char *const sides[] = { KEY_INCOMING, KEY_OUTGOING };
-        _cleanup_json_ json_object *servers = json_object_new_object();
-        int r;
-
-        *ret_given = false;
-        for (size_t i = 0; i < ELEMENTS(sides); i++) {
-                json_object *server;
-
-                if (side && strcmp(side, sides[i]) != 0)
-                        continue;
-                r = ask_server(setup, above, sides[i], &server);
-                if (r)
-                        return r;
-                if (server)
-                        json_object_object_add(servers, sides[i], server);
-        }
-        if (json_object_object_length(servers) == 0)
-                return 0;
-        *ret_given = true;
-        return setup_set_servers(setup, servers);
-}
 
 int answer_password_again(Setup *setup, const char *side, bool *ret_given)
 {

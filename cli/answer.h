@@ -39,7 +39,8 @@ int answers_read(Cli *cli, const struct Arguments *arguments, Answers *ret);
 int answer_needs(Setup *setup, const Answers *answers, bool *ret_given, bool *ret_missing);
 /* Waits for a change; for the verification mail's code at the same time, if there is somebody to type it. */
 int answer_wait(Setup *setup);
-/* Asks for other servers and sets them; *@ret_given false when nothing was typed. */
-int answer_servers(Setup *setup, const Lines *above, const char *side, bool *ret_given);
+/* Shows the servers that were found, those with one for @side (NULL: any), asks for one of them or others and goes on with those;
+ * *@ret_given false when nothing was typed. */
+int answer_other_servers(Setup *setup, const char *side, bool *ret_given);
 /* Asks for another password after one that was refused; *@ret_given likewise. */
 int answer_password_again(Setup *setup, const char *side, bool *ret_given);

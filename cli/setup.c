@@ -152,6 +152,11 @@ json_object *setup_needs(Setup *setup)
         return value_list(setup->properties, "needs");
 }
 
+json_object *setup_candidates(Setup *setup)
+{
+        return value_list(setup->properties, KEY_CANDIDATES);
+}
+
 bool setup_state_is(Setup *setup, const char *state)
 {
         return strcmp(value_text_or(setup->properties, "state", ""), state) == 0;
@@ -279,6 +284,13 @@ int setup_set_servers(Setup *setup, json_object *servers)
                 return cli_failed(setup->cli, r, "Making a call");
         setup->dirty = true;
         return cli_call(setup->cli, m, NULL, NULL);
+}
+
+int setup_choose(Setup *setup, const char *candidate)
+{
+        setup->dirty = true;
+        return cli_call_texts(setup->cli, setup->path, INTERFACE_SETUP, "Choose", NULL, NULL,
+                              candidate, NULL);
 }
 
 int setup_retry(Setup *setup, const char *step)

@@ -48,6 +48,8 @@ int setup_refresh(Setup *setup);
 int setup_send_password(Setup *setup, const char *side, const Secret *secret,
                         sd_bus_error *ret_error);
 int setup_set_servers(Setup *setup, json_object *servers);
+/* Goes on with one of those that were found; @candidate is its id. */
+int setup_choose(Setup *setup, const char *candidate);
 /* An empty text for what failed. CALL_REFUSED, told nobody, when there is nothing to be tried again. */
 int setup_retry(Setup *setup, const char *step);
 /* From ready on: hands the account over. The path in @ret_account is the caller's. */
@@ -61,6 +63,7 @@ bool setup_is_committed(const Setup *setup);
 /* Borrowed lists of objects. */
 json_object *setup_steps(Setup *setup);
 json_object *setup_needs(Setup *setup);
+json_object *setup_candidates(Setup *setup);
 /* The step that named the primary cause; NULL. */
 json_object *setup_step_of_cause(Setup *setup);
 /* The step that failed by the primary cause, or by any; NULL. */

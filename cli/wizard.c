@@ -38,17 +38,26 @@ static bool has_ended(Setup *setup, SetupEnd *ret)
         return true;
 }
 
+/* The side that failed; NULL where it was before any server. */
+static const char *failed_side(Setup *setup)
+{
+        const char *id = value_text_or(setup_failed_step(setup), KEY_ID, "");
+
+        if (strncmp(id, KEY_OUTGOING ".", sizeof(KEY_OUTGOING)) == 0)
+                return KEY_OUTGOING;
+        return strncmp(id, KEY_INCOMING ".", sizeof(KEY_INCOMING)) == 0 ? KEY_INCOMING : NULL;
+}
+
 /* The side whose sign-in, or what comes with it, failed after a password was sent; NULL. */
 static const char *refused_side(Setup *setup)
 {
         static const char *const names[] = { "login", "mailbox", "sender" };
         json_object *step = setup_failed_step(setup);
-        const char *id = value_text_or(step, KEY_ID, ""), *name = step ? step_name(step) : "";
-        bool outgoing = strncmp(id, KEY_OUTGOING ".", sizeof(KEY_OUTGOING)) == 0;
+        const char *name = step ? step_name(step) : "";
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
                 if (strcmp(name, names[i]) == 0)
-                        return outgoing ? KEY_OUTGOING : KEY_INCOMING;
+                        return failed_side(setup) ?: KEY_INCOMING;
         return NULL;
 }
 
@@ -93,7 +102,7 @@ static int choose(Setup *setup, char key, bool failed, bool *ret_again)
                 return answer_password_again(setup, side ?: KEY_INCOMING, ret_again);
         case SERVERS:
                 forget_refusals(setup);
-                return answer_servers(setup, NULL, NULL, ret_again);
+                return answer_other_servers(setup, failed_side(setup), ret_again);
         default:
                 forget_refusals(setup);
                 r = failed ? setup_retry(setup, "") : 0;

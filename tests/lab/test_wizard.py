@@ -264,6 +264,43 @@ def test_closed_port_then_another_server(none):
         assert terminal.finish() == 0
 
 
+def test_another_one_of_the_servers_that_were_found(none):
+    with wizard(none, 'add', 'alice@example.test') as terminal:
+        terminal.wait('^Password:$')
+        terminal.wait('✓  Mail service[^\n]*Postfix')
+        terminal.type('mistaken')
+        terminal.wait('What now')
+        terminal.type('s')
+        text = terminal.wait('^Server to receive from:$')
+        found = re.findall(r'^ ?(\d+)\. \w+\n {4}(pop3|imap) +(\S+):(\d+)/(tls|starttls)  +\w', text, re.M)
+        assert len(found) > 1 and [int(f[0]) for f in found] == list(range(1, len(found) + 1)), text
+        check_screen('servers', text)
+        terminal.type('99')
+        terminal.wait(f'^There is no 99; the last one is {len(found)}\\.$')
+        terminal.type(found[1][0])
+        # The password that is known goes there, too.
+        terminal.wait('^ .  Mail service.*(.*\n)+ ✗  Sign in(.*\n)+What now')
+        terminal.type('p')
+        terminal.wait('^Password:$')
+        terminal.type('alicepw')
+        assert terminal.finish() == 0
+    account, = none.client.accounts()
+    assert (account['Incoming']['host'], account['Incoming']['port']) == (found[1][2], int(found[1][3]))
+
+
+def test_only_servers_that_can_help_are_listed(none):
+    """Where the server to receive from was named by hand, what was found only sends."""
+    with wizard(none, 'add', 'alice@example.test', '--incoming=closed.example.test:995/tls') as terminal:
+        terminal.wait('What now')
+        terminal.type('s')
+        text = terminal.wait('^Server to receive from:$')
+        assert 'that were found' not in text and 'A number' not in text, text
+        terminal.type('1')
+        terminal.wait('^Server to send through:$')
+        terminal.key('C-c')
+        assert terminal.finish() == 130
+
+
 def test_silent_port_says_what_is_waited_for(none):
     with wizard(none, 'add', 'alice@example.test', '--incoming=silent.example.test:995/tls') as terminal:
         text = terminal.wait(r'Connect +\d\.\d\d s  no answer yet \(\d+ s left\): 198\.51\.100\.\d+:995$')
