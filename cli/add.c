@@ -100,19 +100,19 @@ static int start_given(Add *add, json_object *options)
         return add->address ? start(add, options, NULL) : cli_failed(add->cli, -ENOMEM, "Starting");
 }
 
-/* Asks until it is an address. */
-static int start_asked(Add *add, json_object *options)
+/* Asks until it is an address; what is in add->address already is tried without. */
+static int start_asked(Add *add, json_object *options, const char *question)
 {
         _cleanup_lines_ Lines above = {};
 
-        lines_add(&above, RANK_STAYS, "%s", "Which mail address shall be set up?");
+        lines_add(&above, RANK_STAYS, "%s", question);
         for (;;) {
                 _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
                 _cleanup_free_ char *message = NULL;
-                int r;
+                int r = 0;
 
-                free(TAKE(add->address));
-                r = ask_text(add->cli, &above, "Address:", NULL, &add->address);
+                if (!add->address)
+                        r = ask_text(add->cli, &above, "Address:", NULL, &add->address);
                 if (r)
                         return r;
                 if (!add->address || !*add->address)
@@ -122,11 +122,18 @@ static int start_asked(Add *add, json_object *options)
                         return r;
                 if (!sd_bus_error_has_name(&error, ERROR_INVALID_ADDRESS))
                         return cli_refused(add->cli, &error);
+                free(TAKE(add->address));
                 lines_deinit(&above);
                 message = text_printable(error.message ?: "");
                 lines_wrap(&above, output_columns(add->cli), "", message ?: "");
                 lines_add(&above, RANK_STAYS, "It looks like name@example.org.");
         }
+}
+
+static void print_address(Add *add)
+{
+        output_progress(add->cli, "%s%s%s\n", output_colour(add->cli, COLOUR_BOLD), add->address,
+                        output_colour(add->cli, COLOUR_NONE));
 }
 
 static int begin(Add *add, json_object *options)
@@ -136,12 +143,41 @@ static int begin(Add *add, json_object *options)
         if (add->arguments->n_operands > 0)
                 r = start_given(add, options);
         else
-                r = start_asked(add, options);
-        if (r)
-                return r;
-        output_progress(add->cli, "%s%s%s\n", output_colour(add->cli, COLOUR_BOLD), add->address,
-                        output_colour(add->cli, COLOUR_NONE));
-        return 0;
+                r = start_asked(add, options, "Which mail address shall be set up?");
+        if (r == 0)
+                print_address(add);
+        return r;
+}
+
+/* All over with the other address that was typed; nothing of the first one stays. */
+static int begin_again(Add *add, json_object *options)
+{
+        int r;
+
+        free(add->address);
+        add->address = TAKE(add->setup->other_address);
+        setup_cancel(add->setup);
+        add->setup = setup_free(add->setup);
+        output_progress(add->cli, "\n");
+        r = start_asked(add, options, "");
+        if (r == 0)
+                print_address(add);
+        return r;
+}
+
+/* Until an end with the address that stays. */
+static int drive(Add *add, json_object *options, SetupEnd *ret)
+{
+        int r;
+
+        for (;;) {
+                r = wizard_drive(add->setup, &add->answers, ret);
+                if (r || *ret != SETUP_END_ANOTHER)
+                        return r;
+                r = begin_again(add, options);
+                if (r)
+                        return r;
+        }
 }
 
 /* --- the end ----------------------------------------------------------------------------------------------------- */
@@ -226,13 +262,13 @@ static void interrupted(Cli *cli, bool committed)
                 output_note(cli, "Interrupted. Nothing was added.\n");
 }
 
-static int work(Add *add, json_object *settings)
+static int work(Add *add, json_object *options, json_object *settings)
 {
         bool dry = argument_given(add->arguments, KEY_DRY_RUN);
         SetupEnd end;
         int r;
 
-        r = wizard_drive(add->setup, &add->answers, &end);
+        r = drive(add, options, &end);
         if (r == 0)
                 r = wizard_conclude(add->setup, end, "setup", &add->cause);
         if (r == 0 && dry) {
@@ -243,7 +279,9 @@ static int work(Add *add, json_object *settings)
         if (r == 0 && !dry)
                 r = hand_over(add, settings);
         if (r == EXIT_INTERRUPTED)
-                interrupted(add->cli, setup_is_committed(add->setup));
+                interrupted(add->cli, add->setup && setup_is_committed(add->setup));
+        if (!add->setup)
+                return r;
         print_json(add);
         setup_cancel(add->setup);
         return r;
@@ -264,12 +302,12 @@ static int run(Cli *cli, const Arguments *arguments)
                 r = answers_read(cli, arguments, &add.answers);
         if (r == 0)
                 r = cli_open(cli);
-        add.answers.may_retry = add.answers.may_set_servers = true;
+        add.answers.may_retry = add.answers.may_set_servers = add.answers.may_start_over = true;
         if (r == 0)
                 r = begin(&add, options);
         if (r == EXIT_INTERRUPTED)
                 interrupted(cli, false);
-        return r ?: work(&add, settings);
+        return r ?: work(&add, options, settings);
 }
 
 static const Option options[] = {

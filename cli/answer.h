@@ -15,6 +15,7 @@ typedef struct Answers {
         bool password_optional; /* an empty answer ends the matter without a complaint */
         bool may_retry;         /* a failure can be answered, too: again, with another password */
         bool may_set_servers;   /* with other servers */
+        bool may_start_over;    /* with another address */
 } Answers;
 
 void answers_deinit(Answers *answers);

@@ -55,6 +55,7 @@ static bool is_fine(const Doctor *doctor)
                 /* A server alone was asked about: what could be seen without a password was seen. */
                 return doctor->probe && only_password_needed(doctor->setup);
         case SETUP_END_CANCELLED:
+        case SETUP_END_ANOTHER:
         case SETUP_END_FAILED:
                 return false;
         }
@@ -93,6 +94,7 @@ static int doctor_exit(Cli *cli, const Arguments *arguments, const Doctor *docto
         case SETUP_END_READY:
         case SETUP_END_SUCCEEDED:
         case SETUP_END_CANCELLED:
+        case SETUP_END_ANOTHER:
                 return EXIT_OURS;
         case SETUP_END_FAILED:
                 break;

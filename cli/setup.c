@@ -134,6 +134,7 @@ Setup *setup_free(Setup *setup)
         view_deinit(&setup->view);
         json_object_put(setup->properties);
         json_object_put(setup->answered);
+        free(setup->other_address);
         free(setup->account);
         free(setup->path);
         free(setup);

@@ -23,6 +23,8 @@ typedef struct Setup {
         bool login_moved;      /* a login began or ended since */
         bool sent[2];          /* a password for incoming, outgoing */
         bool code_declined;
+
+        char *other_address; /* of wizard.c: is wanted instead; NULL */
 } Setup;
 
 /* Sends @m, a call that answers with a setup's path; the signals from its first moment on are seen. */

@@ -2,6 +2,8 @@
 /* Going through a setup with whoever sits there. */
 #include "cli/wizard.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/ask.h"
@@ -61,9 +63,18 @@ static const char *refused_side(Setup *setup)
         return NULL;
 }
 
-enum { AGAIN = 't', PASSWORD = 'p', SERVERS = 's', GIVE_UP = 'g' };
+/* Nothing could be found for the address, so it may be another one. */
+static bool address_failed(Setup *setup)
+{
+        json_object *step = setup_step_of_cause(setup);
 
-static void choices_read(Setup *setup, const Answers *answers, bool failed, Choice choices[5])
+        return step && strcmp(value_text_or(step, KEY_ID, ""), "discovery") == 0;
+}
+
+enum { AGAIN = 't', PASSWORD = 'p', SERVERS = 's', ADDRESS = 'a', GIVE_UP = 'g', MOST_CHOICES = 5 };
+
+static void choices_read(Setup *setup, const Answers *answers, bool failed,
+                         Choice choices[MOST_CHOICES + 1])
 {
         size_t n = 0;
 
@@ -77,6 +88,8 @@ static void choices_read(Setup *setup, const Answers *answers, bool failed, Choi
                 choices[n++] = (Choice){ PASSWORD, "another password" };
         if (answers->may_set_servers && !setup->account)
                 choices[n++] = (Choice){ SERVERS, "other servers" };
+        if (answers->may_start_over && !setup->account && address_failed(setup))
+                choices[n++] = (Choice){ ADDRESS, "another address" };
         choices[n++] = setup->account ? (Choice){ GIVE_UP, "go on without" }
                                       : (Choice){ GIVE_UP, "give up" };
         choices[n] = (Choice){};
@@ -88,6 +101,39 @@ static void forget_refusals(Setup *setup)
         json_object_put(setup->answered);
         setup->answered = json_object_new_object();
         setup->dirty = true;
+}
+
+/* The address with the domain that may have been meant; NULL for none. */
+static char *suggested_address(Setup *setup)
+{
+        json_object *evidence = value_object(setup_step_of_cause(setup), KEY_EVIDENCE);
+        const char *address = value_text_or(setup->properties, KEY_ADDRESS, ""),
+                   *domain = value_text(evidence, KEY_SUGGESTION), *at = strrchr(address, '@');
+        char *suggested;
+
+        if (!domain || !at ||
+            asprintf(&suggested, "%.*s@%s", (int) (at - address), address, domain) < 0)
+                return NULL;
+        return suggested;
+}
+
+/* *@ret_given false: none was typed, and none is suggested. */
+static int ask_other_address(Setup *setup, bool *ret_given)
+{
+        _cleanup_free_ char *suggested = suggested_address(setup), *prompt = NULL, *answer = NULL;
+        int r;
+
+        if (asprintf(&prompt, suggested ? "Address [%s]:" : "Address:", suggested) < 0)
+                return cli_failed(setup->cli, -ENOMEM, "Asking");
+        r = ask_text(setup->cli, NULL, prompt, NULL, &answer);
+        if (r)
+                return r;
+        if (answer && *answer)
+                setup->other_address = TAKE(answer);
+        else if (answer)
+                setup->other_address = TAKE(suggested);
+        *ret_given = setup->other_address;
+        return 0;
 }
 
 /* One choice, carried out. *@ret_again false: the same choices once more. */
@@ -103,6 +149,8 @@ static int choose(Setup *setup, char key, bool failed, bool *ret_again)
         case SERVERS:
                 forget_refusals(setup);
                 return answer_other_servers(setup, failed_side(setup), ret_again);
+        case ADDRESS:
+                return ask_other_address(setup, ret_again);
         default:
                 forget_refusals(setup);
                 r = failed ? setup_retry(setup, "") : 0;
@@ -116,7 +164,7 @@ static int offer(Setup *setup, const Answers *answers, bool failed, bool *ret_ag
 {
         _cleanup_json_ json_object *cause = NULL;
         _cleanup_lines_ Lines above = {};
-        Choice choices[5];
+        Choice choices[MOST_CHOICES + 1];
         char key;
         int r;
 
@@ -145,6 +193,23 @@ static int offer(Setup *setup, const Answers *answers, bool failed, bool *ret_ag
         return 0;
 }
 
+/* What to do at an end. *@ret_again: it goes on; else *@ret is the end. */
+static int at_end(Setup *setup, const Answers *answers, SetupEnd *ret, bool *ret_again)
+{
+        bool failed = *ret == SETUP_END_FAILED;
+        int r;
+
+        *ret_again = false;
+        if (!failed && *ret != SETUP_END_NEEDED)
+                return 0;
+        r = offer(setup, answers, failed, ret_again);
+        if (r || !setup->other_address)
+                return r;
+        *ret = SETUP_END_ANOTHER;
+        *ret_again = false;
+        return 0;
+}
+
 int wizard_drive(Setup *setup, const Answers *answers, SetupEnd *ret)
 {
         bool given, missing, again;
@@ -155,8 +220,8 @@ int wizard_drive(Setup *setup, const Answers *answers, SetupEnd *ret)
                 if (r)
                         return r;
                 if (has_ended(setup, ret)) {
-                        r = *ret == SETUP_END_FAILED ? offer(setup, answers, true, &again) : 0;
-                        if (r || *ret != SETUP_END_FAILED || !again)
+                        r = at_end(setup, answers, ret, &again);
+                        if (r || !again)
                                 return r;
                         continue;
                 }
@@ -168,7 +233,7 @@ int wizard_drive(Setup *setup, const Answers *answers, SetupEnd *ret)
                 /* The other side may still have something to show. */
                 if (missing && !setup->dirty && !still_working(setup)) {
                         *ret = SETUP_END_NEEDED;
-                        r = offer(setup, answers, false, &again);
+                        r = at_end(setup, answers, ret, &again);
                         if (r || !again)
                                 return r;
                         continue;
@@ -189,6 +254,7 @@ int wizard_conclude(Setup *setup, SetupEnd end, const char *what, json_object **
         switch (end) {
         case SETUP_END_READY:
         case SETUP_END_SUCCEEDED:
+        case SETUP_END_ANOTHER:
                 return 0;
         case SETUP_END_NEEDED:
                 setup_print_needs(setup);

@@ -9,7 +9,8 @@ typedef enum SetupEnd {
         SETUP_END_SUCCEEDED,
         SETUP_END_FAILED,
         SETUP_END_CANCELLED,
-        SETUP_END_NEEDED, /* nobody answers what is needed */
+        SETUP_END_NEEDED,  /* nobody answers what is needed */
+        SETUP_END_ANOTHER, /* its other_address is to be set up instead */
 } SetupEnd;
 
 /* Until one of the ends. */

@@ -301,6 +301,68 @@ def test_only_servers_that_can_help_are_listed(none):
         assert terminal.finish() == 130
 
 
+@pytest.mark.parametrize('address', ['alice@no-such.test', 'alice@nullmx.test', 'alice@nomail.test'])
+def test_wrong_address_then_the_right_one(none, address):
+    with wizard(none, 'add', address) as terminal:
+        terminal.wait('^  a  another address$')
+        terminal.type('a')
+        terminal.wait('^Address:$')
+        terminal.type('')                           # none after all
+        terminal.wait('^What now')
+        terminal.type('a')
+        terminal.wait('^Address:$')
+        terminal.type('not an address')
+        terminal.wait('not a mail address(.*\n)+Address:$')
+        terminal.type('alice@example.test')
+        terminal.wait('^alice@example.test\n(.*\n)+Password:$')
+        terminal.type('alicepw')
+        assert terminal.finish() == 0
+    assert [a['Address'] for a in none.client.accounts()] == ['alice@example.test']
+    assert not objects_left(none)
+
+
+def test_no_servers_then_another_address(none):
+    with wizard(none, 'add', 'alice@hollow.test') as terminal:
+        for side in 'receive from', 'send through':
+            terminal.wait(f'^Server to {side}:$')
+            terminal.type('')
+        terminal.wait('^  a  another address$')
+        terminal.type('a')
+        terminal.wait('^Address:$')
+        terminal.type('alice@example.test')
+        terminal.wait('^alice@example.test\n(.*\n)+Password:$')
+        terminal.key('C-c')
+        assert terminal.finish() == 130
+    assert not objects_left(none)
+
+
+def test_typing_error_with_the_address_that_was_meant(none):
+    with wizard(none, 'add', 'tim@gmial.com') as terminal:
+        terminal.wait('What now')
+        check_screen('typing-error', terminal.text())
+        terminal.type('a')
+        terminal.wait(r'^Address \[tim@gmail\.com\]:$')
+        terminal.type('')
+        terminal.wait(r'^tim@gmail\.com\n(.*\n)* ✓  Find servers[^\n]*table')
+        terminal.key('C-c')
+        assert terminal.finish() == 130
+        assert 'Interrupted. Nothing was added.' in terminal.text()
+    assert not objects_left(none) and not none.client.accounts()
+
+
+def test_other_address_interrupted(none):
+    with wizard(none, 'add', 'alice@no-such.test') as terminal:
+        terminal.wait('What now')
+        terminal.type('a')
+        terminal.wait('^Address:$')
+        terminal.type('not an address')
+        terminal.wait('not a mail address(.*\n)+Address:$')
+        terminal.key('C-c')
+        assert terminal.finish() == 130
+        assert 'Interrupted. Nothing was added.' in terminal.text()
+    assert not objects_left(none)
+
+
 def test_silent_port_says_what_is_waited_for(none):
     with wizard(none, 'add', 'alice@example.test', '--incoming=silent.example.test:995/tls') as terminal:
         text = terminal.wait(r'Connect +\d\.\d\d s  no answer yet \(\d+ s left\): 198\.51\.100\.\d+:995$')
