@@ -101,6 +101,7 @@ static int conclude(Cli *cli, Setup *setup, SetupEnd end, json_object **cause)
 {
         screen_end(cli);
         print_found(cli, setup);
+        setup->sources_told = true;
         return wizard_conclude(setup, end, "search", cause);
 }
 

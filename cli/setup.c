@@ -376,7 +376,8 @@ void setup_cause_lines(Setup *setup, json_object *description, Lines *to)
         if (step)
                 step_findings(step, output_columns(setup->cli), &proof);
         cause_lines(setup->cli, description, &proof, to);
-        if (step && strcmp(value_text_or(step, KEY_ID, ""), "discovery") == 0 &&
+        if (step && !setup->sources_told &&
+            strcmp(value_text_or(step, KEY_ID, ""), "discovery") == 0 &&
             value_has(value_object(step, "evidence"), KEY_SOURCES))
                 lines_add(to, RANK_STAYS, "  \"waypost discover %s\" shows what each source said.",
                           value_text_or(setup->properties, "address", "ADDRESS"));

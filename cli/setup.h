@@ -13,8 +13,9 @@ typedef struct Setup {
         char *account;           /* path, once committed */
         json_object *properties; /* as last read; keys as in JSON */
         View view;
-        bool dirty; /* something changed since */
-        bool told;  /* its cause was shown already */
+        bool dirty;        /* something changed since */
+        bool told;         /* its cause was shown already */
+        bool sources_told; /* so was what each source of servers said */
 
         /* of answer.c */
         json_object *answered; /* key of a need -> whether it was answered */

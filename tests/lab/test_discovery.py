@@ -629,6 +629,8 @@ def test_cli(service):
     assert all(len(line) <= 80 for line in done.stdout.splitlines()), done.stdout
     typo = service.cli('discover', 'tim@gmial.com')
     assert typo.returncode == 3 and 'gmail.com' in typo.stdout
+    # What each source said stands there already.
+    assert 'Who was asked' in typo.stdout and 'waypost discover' not in typo.stdout + typo.stderr
 
 
 def test_cli_json(service):
