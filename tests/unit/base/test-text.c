@@ -151,6 +151,9 @@ static void test_compare(void **state)
 
         assert_true(text_equal(NULL, NULL));
         assert_false(text_equal(NULL, ""));
+        assert_true(text_word_is("stls ...", 4, "STLS"));
+        assert_false(text_word_is("stls", 3, "STLS"));
+        assert_false(text_word_is("stlx", 4, "STLS"));
         assert_true(text_equal_nocase("STLS", "stls"));
         assert_false(text_equal_nocase("STLS", "STL"));
         assert_false(text_equal_nocase("STL", "STLS"));
