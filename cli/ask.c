@@ -239,17 +239,48 @@ int ask_secret(Cli *cli, const Lines *above, const char *prompt, const bool *sto
         return r;
 }
 
+/* What is said once more above a prompt, and in one line that @answer was none of the @wanted. Where lines scroll, only that line. */
+static void say_unknown(Cli *cli, const Lines *above, const char *answer, const char *wanted,
+                        Lines *to)
+{
+        _cleanup_free_ char *printable = text_printable(answer), *text = NULL;
+
+        lines_deinit(to);
+        for (size_t i = 0; cli->live && above && i < above->n; i++)
+                lines_add(to, above->list[i].rank, "%s", above->list[i].text);
+        if (!*answer || !printable || text_width(printable) > 20)
+                lines_add(to, RANK_STAYS, "Type %s.", wanted);
+        else if (asprintf(&text, "\"%s\" is no answer here: type %s.", printable, wanted) >= 0)
+                lines_wrap(to, output_columns(cli), "", text);
+}
+
+/* 1 yes, 0 no, -1 neither. */
+static int read_yes(const char *answer)
+{
+        if (!answer || !*answer || strcasecmp(answer, "n") == 0 || strcasecmp(answer, "no") == 0)
+                return 0;
+        return strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0 ? 1 : -1;
+}
+
 int ask_yes(Cli *cli, const Lines *above, const char *question, const bool *stop, bool *ret)
 {
-        _cleanup_free_ char *prompt = NULL, *answer = NULL;
-        int r;
+        _cleanup_free_ char *prompt = NULL;
+        _cleanup_lines_ Lines again = {};
+        int yes = -1;
 
         if (asprintf(&prompt, "%s [y/N]", question) < 0)
                 return cli_failed(cli, -ENOMEM, "Asking");
-        r = ask_text(cli, above, prompt, stop, &answer);
-        if (r)
-                return r;
-        *ret = answer && (strcasecmp(answer, "y") == 0 || strcasecmp(answer, "yes") == 0);
+        while (yes < 0) {
+                _cleanup_free_ char *answer = NULL;
+                int r = ask_text(cli, again.n ? &again : above, prompt, stop, &answer);
+
+                if (r)
+                        return r;
+                yes = read_yes(answer);
+                if (yes < 0)
+                        say_unknown(cli, above, answer, "y or n", &again);
+        }
+        *ret = yes;
         return 0;
 }
 
@@ -273,10 +304,9 @@ static char *choice_prompt(const Choice *choices)
 
 int ask_choice(Cli *cli, const Lines *above, const Choice *choices, char *ret_key)
 {
-        _cleanup_lines_ Lines lines = {};
+        _cleanup_lines_ Lines lines = {}, again = {};
         _cleanup_free_ char *prompt = choice_prompt(choices);
         const Choice *chosen = NULL, *last = choices;
-        bool hinted = false;
 
         if (!prompt)
                 return cli_failed(cli, -ENOMEM, "Asking");
@@ -287,17 +317,13 @@ int ask_choice(Cli *cli, const Lines *above, const Choice *choices, char *ret_ke
                 lines_add(&lines, RANK_STAYS, "  %c  %s", c->key, c->text);
         while (!chosen) {
                 _cleanup_free_ char *answer = NULL;
-                int r = ask_text(cli, &lines, prompt, NULL, &answer);
+                int r = ask_text(cli, again.n ? &again : &lines, prompt, NULL, &answer);
 
                 if (r)
                         return r;
                 chosen = answer ? find_choice(choices, answer) : last;
-                /* Not all of it once more where it would scroll. */
-                if (!cli->live)
-                        lines_deinit(&lines);
-                if (!chosen && !hinted)
-                        lines_add(&lines, RANK_STAYS, "Type one of these letters.");
-                hinted = true;
+                if (!chosen)
+                        say_unknown(cli, &lines, answer, "one of these letters", &again);
         }
         *ret_key = chosen->key;
         return 0;

@@ -11,7 +11,7 @@
 int ask_text(Cli *cli, const Lines *above, const char *prompt, const bool *stop, char **ret_answer);
 /* Without showing what is typed. An empty secret for an empty line, and without an answer. */
 int ask_secret(Cli *cli, const Lines *above, const char *prompt, const bool *stop, Secret **ret);
-/* "y" or "yes": true; all else, and an empty line: false. */
+/* "y" or "yes": true; "n", "no", an empty line and no answer: false; all else is asked again. */
 int ask_yes(Cli *cli, const Lines *above, const char *question, const bool *stop, bool *ret);
 
 typedef struct Choice {
@@ -19,5 +19,5 @@ typedef struct Choice {
         const char *text; /* NULL ends a list */
 } Choice;
 
-/* One of @choices; the last of them at the end of input. */
+/* One of @choices, asked again until it is; the last of them at the end of input. */
 int ask_choice(Cli *cli, const Lines *above, const Choice *choices, char *ret_key);

@@ -130,6 +130,17 @@ def test_dumb_terminal(none):
         assert '\x1b' not in terminal.text(history=True, colours=True)
 
 
+def test_dumb_terminal_with_a_mistaken_choice(none):
+    with wizard(none, 'add', 'alice@example.test', '--incoming=closed.example.test:995/tls', TERM='dumb') as terminal:
+        for answer in 'x', 'help':
+            terminal.wait(r'^What now\? \[t/s/g\] *$')
+            terminal.type(answer)
+            terminal.wait(rf'^"{answer}" is no answer here: type one of these letters\.$')
+        terminal.type('g')
+        assert terminal.finish() == 4
+        assert terminal.text(history=True).count('  s  other servers') == 1
+
+
 def test_ascii_and_no_colour(none):
     with wizard(none, 'add', 'alice@example.test', LC_ALL='C', NO_COLOR='1') as terminal:
         terminal.wait('^Password:$')
@@ -159,6 +170,8 @@ def test_approval_of_a_foreign_server(none):
         terminal.wait(r'\[y/N\]$')
         terminal.wait('✓  Mail service[^\n]*Postfix')
         check_screen('approval', terminal.text())
+        terminal.type('perhaps')                    # is not taken for a no
+        terminal.wait(r'^"perhaps" is no answer here: type y or n\.\n[^\n]*\[y/N\]$')
         terminal.type('n')
         terminal.wait('What now')
         terminal.type('t')
@@ -224,7 +237,12 @@ def test_wrong_password_then_the_right_one(none):
         terminal.wait('What now')
         check_screen('refused', terminal.text())
         terminal.type('x')
-        terminal.wait(r'Type one of these letters\.\nWhat now\? \[t/p/s/g\]$')
+        terminal.wait(r'"x" is no answer here: type one of these letters\.\nWhat now\? \[t/p/s/g\]$')
+        terminal.type('\x1b[Aagain')                 # every time; keys that mean nothing are none of it
+        terminal.wait(r'^"again" is no answer here: type one of these letters\.\nWhat now')
+        terminal.type('')
+        text = terminal.wait(r'^Type one of these letters\.\nWhat now')
+        assert 'no answer' not in text
         terminal.type('p')
         terminal.wait('^Password:$')
         terminal.type('alicepw')
