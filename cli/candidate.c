@@ -33,7 +33,7 @@ static const char *ground(json_object *server)
 /* "pop3  pop.example.org:995/tls   inside the domain"; the ground on a line of its own where it has no room. */
 static void add_server(Cli *cli, Lines *lines, json_object *server)
 {
-        unsigned columns = output_columns(cli);
+        unsigned columns = output_columns(cli), width = columns < 72 ? 34 : columns < 96 ? 48 : 60;
         char text[400];
         int n;
 
@@ -41,9 +41,9 @@ static void add_server(Cli *cli, Lines *lines, json_object *server)
                      value_text_or(server, KEY_PROTOCOL, ""), value_text_or(server, KEY_HOST, ""),
                      (unsigned) value_number(server, KEY_PORT, 0),
                      value_text_or(server, KEY_SECURITY, ""));
-        if ((unsigned) n + 2 + strlen(ground(server)) <= columns)
-                lines_add(lines, RANK_STAYS, "%-*s  %s", columns < 96 ? 48 : 60, text,
-                          ground(server));
+        width = (unsigned) n > width ? (unsigned) n : width;
+        if (width + 2 + strlen(ground(server)) <= columns)
+                lines_add(lines, RANK_STAYS, "%-*s  %s", (int) width, text, ground(server));
         else {
                 lines_add(lines, RANK_STAYS, "%s", text);
                 lines_add(lines, RANK_STAYS, "%*s%s", INDENT + 6, "", ground(server));

@@ -455,6 +455,16 @@ def test_sixty_columns(none):
         assert terminal.finish() == 130
 
 
+@pytest.mark.parametrize('columns', [40, 60, 72])
+def test_found_servers_in_narrow_terminals(none, columns):
+    with wizard(none, 'discover', 'alice@example.test', columns=columns, rows=60) as terminal:
+        assert terminal.finish() == 0
+        text = terminal.text(history=True)
+    # The ground beside the server or whole on the line below it, never broken by the terminal.
+    grounds = re.findall(r'^    (?:pop3|imap|smtp) +\S+:\d+/\w+(?:  +|\n {10})named by the domain itself$', text, re.M)
+    assert grounds and len(grounds) == len(re.findall(r'^    (?:pop3|imap|smtp) ', text, re.M)), text
+
+
 def test_resizing_leaves_one_picture(none):
     with wizard(none, 'add', 'alice@example.test') as terminal:
         terminal.wait('^Password:$')
