@@ -13,11 +13,6 @@
 enum { READ_MESSAGES = 2000, KEY_SIZE = 24 };
 #define NONE SIZE_MAX
 
-typedef struct Uid {
-        uint32_t uid;
-        uint64_t row;
-} Uid;
-
 /* One folder of this run. */
 typedef struct Folder {
         char name[LIMIT_FOLDER + 1];        /* as on the wire */
@@ -42,7 +37,7 @@ typedef struct ImapRun {
         FetchItem **fresh; /* folder by folder, UIDs ascending */
         size_t n_fresh;
         size_t from, n_part, answered; /* what of them is being read */
-        Uid *deletable;
+        uint32_t *deletable;           /* UIDs */
         size_t n_deletable, n_deletable_allocated;
 } ImapRun;
 
@@ -277,12 +272,12 @@ static FetchItem *run_item(ImapRun *run, size_t index)
         return run->fresh[run->from + index];
 }
 
-static int note_deletable(ImapRun *run, uint32_t uid, uint64_t row)
+static int note_deletable(ImapRun *run, uint32_t uid)
 {
         int r = GROW(run->deletable, run->n_deletable_allocated, run->n_deletable);
 
         if (r == 0)
-                run->deletable[run->n_deletable++] = (Uid){ uid, row };
+                run->deletable[run->n_deletable++] = uid;
         return r;
 }
 
@@ -324,7 +319,7 @@ static int sink_end(void *userdata, size_t index, uint32_t uid, unsigned flags)
         run->answered = index + 1;
         /* All of its octets are those of one that was delivered. */
         if (r == 0 && item->known && f->account->record.keep == KEEP_NOT)
-                r = note_deletable(run, uid, item->row);
+                r = note_deletable(run, uid);
         return r;
 }
 
@@ -422,7 +417,7 @@ static int run_on_delivered(Fetch *f, const Delivered *messages, size_t n)
         int r = 0;
 
         for (size_t i = 0; i < n && r == 0 && f->account->record.keep == KEEP_NOT; i++)
-                r = note_deletable(f->state, messages[i].tag, messages[i].row);
+                r = note_deletable(f->state, messages[i].tag);
         return r;
 }
 
@@ -430,9 +425,9 @@ static int run_on_delivered(Fetch *f, const Delivered *messages, size_t n)
 
 static int deletable_compare(const void *a, const void *b)
 {
-        const Uid *x = a, *y = b;
+        const uint32_t *x = a, *y = b;
 
-        return (x->uid > y->uid) - (x->uid < y->uid);
+        return (*x > *y) - (*x < *y);
 }
 
 /* Delivered before, still there: an earlier session did not come to delete it, or its days are over. */
@@ -445,31 +440,26 @@ static int folder_add_due(Fetch *f, const Folder *folder)
                 const FetchItem *item = &run->items[i];
 
                 if (item->known && item->stored && fetch_due_for_deletion(f, item))
-                        r = note_deletable(run, item->number, item->row);
+                        r = note_deletable(run, item->number);
         }
         return r;
 }
 
-/* One that was not there any more may have been moved away, and may come back: its row stays, so that it is recognised. */
+/* Rows stay: one that somebody moves away before it is expunged, or before it is marked, may come back under another UID and is
+ * recognised then. The next list lacks them, and fetch_note_absent() counts their time. */
 static int delete_uids(Fetch *f)
 {
         ImapRun *run = f->state;
-        _cleanup_free_ uint32_t *uids = calloc(run->n_deletable, sizeof(*uids));
         _cleanup_free_ bool *deleted = calloc(run->n_deletable, sizeof(*deleted));
-        int r, dropped = 0;
+        int r;
 
-        if (!uids || !deleted)
+        if (!deleted)
                 return -ENOMEM;
         qsort(run->deletable, run->n_deletable, sizeof(*run->deletable), deletable_compare);
+        r = imap_delete(f->session.imap, run->deletable, run->n_deletable, deleted, &f->no);
         for (size_t i = 0; i < run->n_deletable; i++)
-                uids[i] = run->deletable[i].uid;
-        r = imap_delete(f->session.imap, uids, run->n_deletable, deleted, &f->no);
-        for (size_t i = 0; i < run->n_deletable && dropped == 0; i++)
-                if (deleted[i]) {
-                        f->run.deleted++;
-                        dropped = delivery_drop(f->delivery, run->deletable[i].row);
-                }
-        return dropped < 0 ? dropped : r;
+                f->run.deleted += deleted[i];
+        return r;
 }
 
 /* Without UIDPLUS only everything that anybody has marked could be removed: nothing is. */

@@ -392,7 +392,9 @@ static int known_absent(Fetch *f, FetchKnown *known)
                 return delivery_drop(f->delivery, record->row);
         if (record->absent_usec)
                 return 0;
-        f->run.gone++;
+        /* Rows of what we have deleted are left to be found here. */
+        if (!f->protocol->names_last || f->account->record.keep == KEEP_ON_SERVER)
+                f->run.gone++;
         record->absent_usec = now;
         return fetch_update(f, record);
 }
