@@ -384,7 +384,7 @@ static const Finding findings[] = {
         { KEY_IPV6, "By IPv6: " },
         { KEY_CONTROLS, "Looked at beside: " },
         { KEY_SUGGESTED_HOST, "The same server calls itself " },
-        { KEY_SUGGESTION, "Did you mean the domain " },
+        { KEY_SUGGESTION, "A provider has nearly this name: " },
         { KEY_ALTERNATIVE, "What works instead: " },
 };
 
