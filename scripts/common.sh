@@ -71,7 +71,7 @@ install_packages() {
 # The lab's OpenID provider comes from npm, which Debian has apart from nodejs and others have in it. Without it the tests that
 # need it say what is missing, and fail.
 install_issuer() {
-        command -v npm >/dev/null || install_packages npm
+        command -v npm >/dev/null || { say "installing npm"; apt_install npm || die "npm could not be installed"; }
         PYTHONPATH=$project/tests/lab PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m wplab.issuer || say "the lab's OpenID provider is missing"
 }
 

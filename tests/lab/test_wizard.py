@@ -12,7 +12,7 @@ import pytest
 from wplab.bus import Bus, SANITIZERS
 from wplab.client import Connection
 from wplab.mailbox import fill, messages
-from wplab.run import PROJECT
+from wplab.run import PROJECT, until
 from wplab.tmux import Tmux
 
 SCREENS = os.path.join(PROJECT, 'docs', 'screens')
@@ -487,7 +487,8 @@ def test_suspended_and_taken_up_again(none):
     with Tmux(argv, {**none.environment(), **SANITIZERS}) as terminal:
         terminal.wait('^Password:$')
         terminal.key('C-z')
-        terminal.wait('^Password:$')
+        until(lambda: '\necho\n' in terminal.text(history=True), 'the shell to have the terminal', 30)
+        terminal.wait('^Password:$(?!(.*\n)*echo$)')
         terminal.type('alicepw')
         assert terminal.finish() == 0
         text = terminal.text(history=True)
