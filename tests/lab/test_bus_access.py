@@ -15,7 +15,7 @@ from gi.repository import Gio, GLib
 
 from wplab.bus import Bus, NAME
 from wplab.client import (ACCOUNT, MANAGER, OBJECT_MANAGER, PROPERTIES, ROOT, SETUP, Account, BusError, Connection, Peer)
-from wplab.run import CLEAN_ENV, until
+from wplab.run import CLEAN_ENV, script, until
 
 DAEMON, BIN, NOBODY = 1, 2, 65534
 HIGH, HIGHEST = 3_000_000_001, 2 ** 32 - 2      # above 2^31
@@ -244,8 +244,8 @@ def test_number_of_somebody_else(bare):
 def test_match_all_hears_nothing(bus):
     """A user who asks the bus for everything hears of a whole life of somebody else's account what everybody hears of the bus itself."""
     here = os.path.dirname(os.path.abspath(__file__))
-    ears = subprocess.Popen(['/usr/bin/setpriv', f'--reuid={BIN}', f'--regid={BIN}', '--clear-groups', '--', '/usr/bin/python3', '-B',
-                             os.path.join(here, 'wplab', 'ears.py'), bus.address], stdout=subprocess.PIPE, stdin=subprocess.PIPE,
+    ears = subprocess.Popen(['/usr/bin/setpriv', f'--reuid={BIN}', f'--regid={BIN}', '--clear-groups', '--',
+                             *script(os.path.join(here, 'wplab', 'ears.py')), bus.address], stdout=subprocess.PIPE, stdin=subprocess.PIPE,
                             text=True, env=CLEAN_ENV)
     try:
         assert ears.stdout.readline().strip() == 'listening'

@@ -14,7 +14,7 @@ from wplab.bus import Bus
 from wplab.client import Account, Connection, Peer
 from wplab.issuer import Browser
 from wplab.lab import Lab
-from wplab.run import CLEAN_ENV
+from wplab.run import CLEAN_ENV, script
 
 NOBODY = 65534
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,7 +24,7 @@ class Screen:
     """`with Screen(bus) as s: s.add('a@b'); s.wait(lambda screen: ...)`"""
 
     def __init__(self, bus, uid=NOBODY):
-        argv = bus.command(['/usr/bin/python3', '-B', os.path.join(HERE, 'panel.py')], uid)
+        argv = bus.command(script(os.path.join(HERE, 'panel.py')), uid)
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         env={**CLEAN_ENV, 'DBUS_SYSTEM_BUS_ADDRESS': bus.address})
         self.buffer, self.screen, self.toasts = b'', None, []

@@ -25,6 +25,12 @@ class LabError(Exception):
     pass
 
 
+def script(path):
+    """The command of a Python program, for users who cannot read this tree."""
+    with open(path) as f:
+        return ['/usr/bin/python3', '-B', '-c', f.read()]
+
+
 def until(condition, what, seconds=10.0):
     """Waits for what no file descriptor tells: a socket file of somebody else's server."""
     end = time.monotonic() + seconds
