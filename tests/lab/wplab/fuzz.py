@@ -20,13 +20,13 @@ def programs(build):
     return sorted(os.path.basename(p)[len('fuzz-'):] for p in paths if os.path.isfile(p) and os.access(p, os.X_OK))
 
 
-def run(build, name, seconds):
+def run(build, name, seconds, seed):
     """Returns (whether all was well, what is to be told of it)."""
     found = os.path.join(build, 'found')
     os.makedirs(found, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='waypost-fuzz-') as folder:    # new inputs go here, not into the tree
         done = subprocess.run([os.path.join(build, 'tests', 'fuzz', 'fuzz-' + name), f'-max_total_time={seconds}', '-timeout=20', '-rss_limit_mb=2048',
-                               '-max_len=16384', '-print_final_stats=1', f'-artifact_prefix={found}/{name}-', folder, os.path.join(CORPUS, name)],
+                               '-max_len=16384', '-print_final_stats=1', f'-seed={seed}', f'-artifact_prefix={found}/{name}-', folder, os.path.join(CORPUS, name)],
                               env={**CLEAN_ENV, 'ASAN_OPTIONS': 'detect_leaks=1'}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, cwd=folder)
         new = len(os.listdir(folder))
@@ -38,13 +38,13 @@ def run(build, name, seconds):
     return False, out[-6000:]
 
 
-def run_all(build, seconds, names=()):
-    """Yields (name, well, told) in the order of their ends."""
+def run_all(build, seconds, names=(), seed=0):
+    """Yields (name, well, told) in the order of their ends. @seed: 0 another one each time."""
     unknown = set(names) - set(programs(build))
     if unknown or not programs(build):
         raise SystemExit(f'there is no such fuzzer: {", ".join(sorted(unknown)) or "none is built"}')
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {pool.submit(run, build, name, seconds): name for name in names or programs(build)}
+        jobs = {pool.submit(run, build, name, seconds, seed): name for name in names or programs(build)}
         for job in concurrent.futures.as_completed(jobs):
             yield jobs[job], *job.result()
 
