@@ -290,15 +290,14 @@ def test_from_password_to_browser(client, lab):
     account = setup.commit()
     assert setup.wait_state('succeeded', 'failed') == 'succeeded', setup.all()
     deliver(lab, user, 2)
-    account.fetch()
-    had = len(files(account))
+    client.wait(lambda: account.fetch() and len(files(account)) == 3, what='the verification mail and two more')
     again = oauth.repair(client, account, method='authorization')
     oauth.sign_in(lab, again, user)
     assert again.wait_state('succeeded', 'failed') == 'succeeded', again.all()
     lab.set_account(user, password='nobody knows')
     deliver(lab, user, 1)
-    assert account.fetch()['cause'] == ''
-    assert len(files(account)) == had + 1
+    client.wait(lambda: account.fetch()['cause'] == '' and len(files(account)) >= 4, what='one more')
+    assert len(files(account)) == 4
     given_back = lab.issuer.count('grant-revoked')
     account.remove()                    # and what was granted is given back
     until(lambda: lab.issuer.count('grant-revoked') > given_back, 'the revocation')

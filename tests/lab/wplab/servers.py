@@ -383,6 +383,8 @@ inet_protocols = all
 mynetworks = 127.0.0.1
 smtp_host_lookup = dns
 message_size_limit = 41943040
+# Each process serves one client, so that it has read the maps as they are now.
+max_use = 1
 virtual_mailbox_limit = 0
 virtual_mailbox_domains = {' '.join(m.MAIL_DOMAINS)}
 virtual_mailbox_maps = texthash:{etc}/mailboxes
