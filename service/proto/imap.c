@@ -467,27 +467,34 @@ static unsigned flag_bit(const char *word, size_t len)
         return 0;
 }
 
+/* The next word of a list without lists in it, behind its bracket. Returns 1, 0 at its end, -EBADMSG. */
+static int next_in_list(Cursor *c, const char **word, size_t *ret_len)
+{
+        skip_blanks(c);
+        if (c->p == c->end || *c->p == '(')
+                return -EBADMSG;
+        if (*c->p == ')') {
+                c->p++;
+                return 0;
+        }
+        *ret_len = take_atom(c, word);
+        return 1;
+}
+
 static int take_flags(Cursor *c, ImapFetch *fetch)
 {
+        const char *word;
+        size_t len;
+        int r;
+
         if (c->p == c->end || *c->p != '(')
                 return skip_value(c);
         c->p++;
         fetch->has_flags = true;
         fetch->flags = 0;
-        for (;;) {
-                const char *word;
-                size_t len;
-
-                skip_blanks(c);
-                if (c->p == c->end || *c->p == '(')
-                        return -EBADMSG;
-                if (*c->p == ')') {
-                        c->p++;
-                        return 0;
-                }
-                len = take_atom(c, &word);
+        while ((r = next_in_list(c, &word, &len)) > 0)
                 fetch->flags |= flag_bit(word, len);
-        }
+        return r;
 }
 
 static int take_body(Cursor *c, ImapFetch *fetch)
@@ -595,21 +602,14 @@ static int take_folder_flags(Cursor *c, ImapFolder *folder)
                 { "\\TRASH", IMAP_USE_TRASH },   { "\\SPAM", IMAP_USE_JUNK }, /* XLIST */
                 { "\\ALLMAIL", IMAP_USE_ALL },
         };
+        const char *word;
+        size_t len;
+        int r;
 
         if (c->p == c->end || *c->p != '(')
                 return -EBADMSG;
-        for (c->p++;;) {
-                const char *word;
-                size_t len;
-
-                skip_blanks(c);
-                if (c->p == c->end || *c->p == '(')
-                        return -EBADMSG;
-                if (*c->p == ')') {
-                        c->p++;
-                        return 0;
-                }
-                len = take_atom(c, &word);
+        c->p++;
+        while ((r = next_in_list(c, &word, &len)) > 0) {
                 if (text_word_is(word, len, "\\NOSELECT") ||
                     text_word_is(word, len, "\\NONEXISTENT"))
                         folder->selectable = false;
@@ -617,6 +617,7 @@ static int take_folder_flags(Cursor *c, ImapFolder *folder)
                         if (text_word_is(word, len, uses[i].name))
                                 folder->use = uses[i].use;
         }
+        return r;
 }
 
 static int take_delimiter(Cursor *c, ImapFolder *folder)
