@@ -108,10 +108,9 @@ static int conclude(Cli *cli, Setup *setup, SetupEnd end, json_object **cause)
 static int run(Cli *cli, const Arguments *arguments)
 {
         static const char *const protocols[] = { "pop3", "imap", "auto", NULL };
-        _cleanup_json_ json_object *cause = NULL, *options = json_object_new_object();
+        _cleanup_json_ json_object *options = json_object_new_object();
         _cleanup_answers_ Answers answers = {};
         _cleanup_setup_ Setup *setup = NULL;
-        SetupEnd end;
         int r;
 
         json_object_object_add(options, KEY_DRY_RUN, json_object_new_boolean(true));
@@ -126,12 +125,7 @@ static int run(Cli *cli, const Arguments *arguments)
                 r = setup_start_address(&setup, cli, arguments->operands[0], options, NULL);
         if (r)
                 return r;
-        r = wizard_drive(setup, &answers, &end);
-        if (r == 0)
-                r = conclude(cli, setup, end, &cause);
-        setup_print_json(setup, cause, NULL);
-        setup_cancel(setup);
-        return r;
+        return wizard_run(setup, &answers, conclude);
 }
 
 static const Option options[] = {

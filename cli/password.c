@@ -78,11 +78,10 @@ static int conclude(Cli *cli, Setup *setup, SetupEnd end, json_object **cause)
 
 static int run(Cli *cli, const Arguments *arguments)
 {
-        _cleanup_json_ json_object *account = NULL, *cause = NULL;
+        _cleanup_json_ json_object *account = NULL;
         _cleanup_answers_ Answers answers = { .may_retry = true };
         _cleanup_secret_ Secret *secret = NULL;
         _cleanup_setup_ Setup *setup = NULL;
-        SetupEnd end;
         int r;
 
         if (argument_given(arguments, KEY_INCOMING) && argument_given(arguments, KEY_OUTGOING))
@@ -97,12 +96,7 @@ static int run(Cli *cli, const Arguments *arguments)
         if (r)
                 return r;
         output_progress(cli, "%s\n", value_text_or(account, "address", ""));
-        r = wizard_drive(setup, &answers, &end);
-        if (r == 0)
-                r = conclude(cli, setup, end, &cause);
-        setup_print_json(setup, cause, NULL);
-        setup_cancel(setup);
-        return r;
+        return wizard_run(setup, &answers, conclude);
 }
 
 static const Option options[] = {

@@ -392,17 +392,11 @@ int run_conclude(Cli *cli, json_object *run)
         return cause_exit(description);
 }
 
-int history_read(Cli *cli, const char *path, uint64_t count, json_object **ret)
+int records_read(Cli *cli, sd_bus_message *m, json_object **ret)
 {
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_message_ sd_bus_message *reply = NULL;
         int r;
 
-        r = cli_message(cli, &m, path, INTERFACE_ACCOUNT, "History");
-        if (r)
-                return r;
-        r = sd_bus_message_append(m, "u", (uint32_t) count);
-        if (r < 0)
-                return cli_failed(cli, r, "Making a call");
         r = cli_call(cli, m, &reply, NULL);
         if (r)
                 return r;
@@ -412,4 +406,18 @@ int history_read(Cli *cli, const char *path, uint64_t count, json_object **ret)
         for (size_t i = 0; i < value_length(*ret); i++)
                 value_nothing_is_null(json_object_array_get_idx(*ret, i), KEY_CAUSE);
         return 0;
+}
+
+int history_read(Cli *cli, const char *path, uint64_t count, json_object **ret)
+{
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = cli_message(cli, &m, path, INTERFACE_ACCOUNT, "History");
+        if (r)
+                return r;
+        r = sd_bus_message_append(m, "u", (uint32_t) count);
+        if (r < 0)
+                return cli_failed(cli, r, "Making a call");
+        return records_read(cli, m, ret);
 }

@@ -6,6 +6,7 @@
 #include "cli/account.h"
 #include "cli/cause.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "dbus/names.h"
@@ -64,20 +65,11 @@ static int print_answer(Cli *cli, json_object *answer, Exit *ret)
 
 static int read_checks(Cli *cli, const char *path, json_object **ret)
 {
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
         r = cli_message(cli, &m, path, INTERFACE_ACCOUNT, "Why");
-        if (r == 0)
-                r = cli_call(cli, m, &reply, NULL);
-        if (r)
-                return r;
-        r = value_read(reply, ret);
-        if (r < 0)
-                return cli_failed(cli, r, "Reading the service's answer");
-        for (size_t i = 0; i < value_length(*ret); i++)
-                value_nothing_is_null(json_object_array_get_idx(*ret, i), KEY_CAUSE);
-        return 0;
+        return r ? r : records_read(cli, m, ret);
 }
 
 static int run(Cli *cli, const Arguments *arguments)

@@ -274,3 +274,17 @@ int wizard_conclude(Setup *setup, SetupEnd end, const char *what, json_object **
         setup_print_cause(setup, *ret_cause);
         return cause_exit(*ret_cause);
 }
+
+int wizard_run(Setup *setup, const Answers *answers, WizardConclude conclude)
+{
+        _cleanup_json_ json_object *cause = NULL;
+        SetupEnd end;
+        int r;
+
+        r = wizard_drive(setup, answers, &end);
+        if (r == 0)
+                r = conclude(setup->cli, setup, end, &cause);
+        setup_print_json(setup, cause, NULL);
+        setup_cancel(setup);
+        return r;
+}
